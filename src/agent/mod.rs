@@ -1,0 +1,6 @@
+//! Side tower: runs tasks on one machine.
+//!
+//! Names only `domain`, `protocol`, `line`, `world` and `telemetry`. Knows no apps, versions
+//! or deployments, and of the masters only addresses and a term.
+
+pub mod driver;

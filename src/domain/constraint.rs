@@ -1,0 +1,62 @@
+//! Placement rules over facts of agents, as data. Judged by the scheduler.
+
+use serde::{Deserialize, Serialize};
+
+/// One rule, as the user wrote it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Constraint {
+    /// `hostname` or the name of an attribute.
+    pub field: String,
+    /// What must hold.
+    pub operator: Operator,
+    /// Operand, where the operator takes one.
+    pub operand: Option<String>,
+}
+
+/// What a [`Constraint`] demands. Source: spec 4.2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Operator {
+    /// No two instances share the value.
+    Unique,
+    /// All instances share one value.
+    Cluster,
+    /// Spread evenly over the values.
+    GroupBy,
+    /// The value matches a regular expression.
+    Like,
+    /// At most so many instances per value.
+    MaxPer,
+    /// The value does not match a regular expression.
+    Unlike,
+    /// The value equals the operand.
+    Is,
+}
+
+impl Operator {
+    /// Reads Marathon's spelling in any case.
+    pub fn parse(raw: &str) -> Option<Self> {
+        Some(match raw.to_ascii_uppercase().as_str() {
+            "UNIQUE" => Self::Unique,
+            "CLUSTER" => Self::Cluster,
+            "GROUP_BY" => Self::GroupBy,
+            "LIKE" => Self::Like,
+            "MAX_PER" => Self::MaxPer,
+            "UNLIKE" => Self::Unlike,
+            "IS" => Self::Is,
+            _ => return None,
+        })
+    }
+
+    /// Marathon's spelling.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unique => "UNIQUE",
+            Self::Cluster => "CLUSTER",
+            Self::GroupBy => "GROUP_BY",
+            Self::Like => "LIKE",
+            Self::MaxPer => "MAX_PER",
+            Self::Unlike => "UNLIKE",
+            Self::Is => "IS",
+        }
+    }
+}

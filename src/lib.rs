@@ -1,0 +1,8 @@
+//! platformd: turns a set of machines into one private PaaS.
+
+pub mod domain;
+pub mod world;
+
+pub mod protocol;
+
+pub mod agent;

@@ -1,0 +1,172 @@
+//! Floor 1: the words spoken between master and agent, and their lasting form.
+//!
+//! Messages are rmp (MessagePack) maps with field names, so that either side may
+//! gain a field with a default. Knows values only: no state, no paths, no sockets.
+//!
+//! Rules both sides keep:
+//! * An agent dials any master; the leader answers [`FromMaster::Welcome`], another
+//!   master [`FromMaster::Redirect`].
+//! * Everything the leader sends carries a [`Fence`]. An agent keeps the highest
+//!   (epoch, term) on disk and ignores lower ones; within one term it ignores a lower index.
+//! * Nothing stops because a message does not name it.
+//! * An agent repeats a status until it is acknowledged; the leader acknowledges after commit.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{AgentInfo, ClusterId, PortRanges, TaskId, TaskLaunch, TaskStatus, UpdateId};
+
+/// Version of the words; both sides say theirs, the lower one is spoken.
+pub const PROTOCOL_VERSION: u16 = 1;
+
+/// Who sends, and how new its knowledge is. Higher (epoch, term) wins over lower.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// Which cluster.
+    pub cluster: ClusterId,
+    /// Life of the cluster; raised by recovery and restore.
+    pub epoch: u64,
+    /// Term of the leader that sends.
+    pub term: u64,
+    /// State index that the message was computed from.
+    pub index: u64,
+}
+
+impl Fence {
+    /// Whether a message with this fence may be heeded after one with `seen`.
+    pub fn is_at_least(&self, seen: &Self) -> bool {
+        self.cluster == seen.cluster
+            && (self.epoch, self.term, self.index) >= (seen.epoch, seen.term, seen.index)
+    }
+}
+
+/// What an agent says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromAgent {
+    /// First message of a connection.
+    Register(Register),
+    /// Once a second: I live. Answered by [`FromMaster::HeartbeatAck`].
+    Heartbeat {
+        /// Counts up per connection.
+        seq: u64,
+    },
+    /// News of tasks, oldest first; repeated until acknowledged.
+    Status {
+        /// What happened.
+        updates: Vec<StatusUpdate>,
+    },
+    /// Ports of the agent's ranges that strangers hold; the whole list at every change.
+    HeldPorts {
+        /// Not to be offered while held.
+        ports: PortRanges,
+    },
+}
+
+/// Introduces an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Register {
+    /// Highest version of the words that the agent speaks.
+    pub protocol: u16,
+    /// Cluster it belongs to, once it knows one.
+    #[serde(default)]
+    pub cluster: Option<ClusterId>,
+    /// Highest fence it has seen.
+    #[serde(default)]
+    pub seen: Option<Fence>,
+    /// What it is and has.
+    pub agent: AgentInfo,
+    /// Ports of its ranges that strangers hold.
+    #[serde(default)]
+    pub held_ports: PortRanges,
+    /// Every task it knows of, running or ended and not yet acknowledged.
+    #[serde(default)]
+    pub tasks: Vec<TaskReport>,
+}
+
+/// One task as its agent knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TaskReport {
+    /// Which.
+    pub task: TaskId,
+    /// Latest status.
+    pub status: TaskStatus,
+}
+
+/// One piece of news.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusUpdate {
+    /// For the acknowledgement.
+    pub id: UpdateId,
+    /// What is the case now.
+    pub status: TaskStatus,
+}
+
+/// What a master says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum FromMaster {
+    /// I lead; you are registered.
+    Welcome {
+        /// Version of the words that will be spoken.
+        protocol: u16,
+        /// Who speaks.
+        fence: Fence,
+        /// How often to send heartbeats.
+        heartbeat_millis: u64,
+    },
+    /// I do not lead; ask there.
+    Redirect {
+        /// Cluster address of the leader, when known.
+        leader: Option<String>,
+    },
+    /// You may not join, and a repeat will not help until somebody acts.
+    Refuse {
+        /// For people.
+        reason: String,
+    },
+    /// What I want of you. `full`: of every task I know on you; otherwise only changes.
+    Assign {
+        /// Who speaks.
+        fence: Fence,
+        /// Whether every task that the master knows on this agent is named.
+        full: bool,
+        /// One entry per task.
+        tasks: Vec<Assignment>,
+    },
+    /// Committed; stop repeating these.
+    Acknowledge {
+        /// Who speaks.
+        fence: Fence,
+        /// Which.
+        updates: Vec<UpdateId>,
+    },
+    /// Your heartbeat was heard by a leader whose quorum stands.
+    HeartbeatAck {
+        /// Who speaks.
+        fence: Fence,
+        /// Number of the heartbeat.
+        seq: u64,
+    },
+}
+
+/// What is wanted of one task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Assignment {
+    /// It should run; start it unless it was started before.
+    Run(Box<TaskLaunch>),
+    /// It should stop.
+    Stop {
+        /// Which.
+        task: TaskId,
+        /// For people.
+        reason: String,
+    },
+}
+
+impl Assignment {
+    /// Which task it is about.
+    pub fn task(&self) -> &TaskId {
+        match self {
+            Self::Run(launch) => &launch.task,
+            Self::Stop { task, .. } => task,
+        }
+    }
+}

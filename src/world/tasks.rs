@@ -1,0 +1,61 @@
+//! Background tasks and chance: tokio's and the system's, or the simulator's seeded ones.
+
+use std::future::Future;
+
+use tokio::task::JoinHandle;
+
+#[cfg(feature = "sim")]
+type Simulated = openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
+
+/// Starts a background task.
+#[cfg(not(feature = "sim"))]
+#[expect(clippy::disallowed_methods, reason = "the one place that may")]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(future)
+}
+
+/// Starts a background task whose chance derives from its parent's.
+#[cfg(feature = "sim")]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    tokio::spawn(inherit(future))
+}
+
+/// Prepares a future for a foreign spawner, such as a `JoinSet` or an HTTP server.
+#[cfg(not(feature = "sim"))]
+pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    future
+}
+
+/// Prepares a future for a foreign spawner: its chance derives from the caller's.
+#[cfg(feature = "sim")]
+pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    Simulated::scope(random_u64(), future)
+}
+
+/// A random number; not for secrets.
+#[cfg(not(feature = "sim"))]
+pub fn random_u64() -> u64 {
+    rand::random()
+}
+
+/// The next number of the seed; must be called within a simulated host.
+#[cfg(feature = "sim")]
+pub fn random_u64() -> u64 {
+    use openraft_rt::AsyncRuntime as _;
+    use rand::Rng as _;
+    Simulated::thread_rng().next_u64()
+}
+
+/// A random UUID (version 4).
+pub fn random_uuid() -> uuid::Uuid {
+    let bits = (u128::from(random_u64()) << 64) | u128::from(random_u64());
+    uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
+}
