@@ -4,5 +4,8 @@ pub mod domain;
 pub mod world;
 
 pub mod protocol;
+pub mod state;
+
+pub mod store;
 
 pub mod agent;

@@ -1,0 +1,89 @@
+//! Recording agents: joining, coming back, being away.
+
+use super::Recorder;
+use crate::domain::{AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Resources, Timestamp};
+use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
+
+/// A later incarnation of the same boot takes over; another boot is a rebooted machine
+/// (`dispatcher::registration` refuses it while the first still speaks).
+fn may_take_over(known: &Incarnation, new: &Incarnation) -> bool {
+    known.boot_id != new.boot_id || (new.started, new.run) >= (known.started, known.run)
+}
+
+pub(super) fn register(state: &mut ClusterState, info: &AgentInfo, held: &PortRanges, record: &mut Recorder) {
+    let now = state.now;
+    let Some(row) = state.agents.get_mut(&info.id) else {
+        let row = AgentRow {
+            info: info.clone(),
+            registered_at: now,
+            presence: Presence::Registered,
+            held_ports: held.clone(),
+            used: Resources::default(),
+        };
+        state.agents.insert(info.id.clone(), row);
+        record.event(Event::AgentRegistered(info.id.clone()));
+        return;
+    };
+    if !may_take_over(&row.info.incarnation, &info.incarnation) {
+        return record.refuse(Refusal::AgentIsElsewhere(info.id.clone()));
+    }
+    if row.info == *info && row.presence == Presence::Registered && row.held_ports == *held {
+        return; // Known already: a repeat writes nothing.
+    }
+    row.info = info.clone();
+    row.presence = Presence::Registered;
+    row.held_ports = held.clone();
+    record.event(Event::AgentRegistered(info.id.clone()));
+    for id in live_ids(state, &info.id) {
+        if let Some(task) = state.instances.get_mut(&id).and_then(|row| row.task.as_mut()) {
+            task.unreachable_since = None;
+            task.inactive = false;
+        }
+    }
+}
+
+pub(super) fn set_held_ports(
+    state: &mut ClusterState,
+    agent: &AgentId,
+    ports: &PortRanges,
+    record: &mut Recorder,
+) {
+    let Some(row) = state.agents.get_mut(agent) else {
+        return record.refuse(Refusal::UnknownAgent(agent.clone()));
+    };
+    if row.held_ports != *ports {
+        row.held_ports = ports.clone();
+        record.event(Event::HeldPortsChanged(agent.clone()));
+    }
+}
+
+pub(super) fn mark_unreachable(
+    state: &mut ClusterState,
+    agent: &AgentId,
+    run: u64,
+    since: Timestamp,
+    record: &mut Recorder,
+) {
+    let now = state.now;
+    let Some(row) = state.agents.get_mut(agent) else {
+        return record.refuse(Refusal::UnknownAgent(agent.clone()));
+    };
+    if row.info.incarnation.run != run {
+        return record.refuse(Refusal::AgentIsBack(agent.clone()));
+    }
+    if row.presence != Presence::Registered {
+        return;
+    }
+    let since = since.min(now);
+    row.presence = Presence::Unreachable { since };
+    record.event(Event::AgentUnreachable(agent.clone()));
+    for id in live_ids(state, agent) {
+        if let Some(task) = state.instances.get_mut(&id).and_then(|row| row.task.as_mut()) {
+            task.unreachable_since.get_or_insert(since);
+        }
+    }
+}
+
+fn live_ids(state: &ClusterState, agent: &AgentId) -> Vec<InstanceId> {
+    state.live_on(agent).map(|row| row.id.clone()).collect()
+}

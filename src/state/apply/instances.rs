@@ -1,0 +1,107 @@
+//! Recording instances: wanted, no longer wanted, given up, hidden, shown again.
+
+use super::Recorder;
+use crate::domain::{AppId, Goal, InstanceId, SpecVersion};
+use crate::state::{ClusterState, Event, InstanceRow, Refusal};
+
+pub(super) fn create(
+    state: &mut ClusterState,
+    app: &AppId,
+    version: SpecVersion,
+    ids: &[InstanceId],
+    record: &mut Recorder,
+) {
+    let found = state.apps.get(app).map(|row| row.version);
+    if found != Some(version) {
+        return record.refuse(Refusal::VersionMoved { app: app.clone(), expected: Some(version), found });
+    }
+    for id in ids {
+        if state.instances.contains(id) {
+            continue; // The same proposal again.
+        }
+        let row = InstanceRow {
+            id: id.clone(),
+            app: app.clone(),
+            version,
+            goal: Goal::Running,
+            created_at: state.now,
+            waiting_since: state.now,
+            task: None,
+            expunged: false,
+        };
+        state.instances.insert(id.clone(), row);
+        state.by_app.insert((app.clone(), id.clone()), ());
+    }
+    record.event(Event::InstancesCreated(app.clone()));
+}
+
+pub(super) fn set_goal(
+    state: &mut ClusterState,
+    ids: &[InstanceId],
+    goal: Goal,
+    reason: &str,
+    record: &mut Recorder,
+) {
+    for id in ids {
+        let Some(row) = state.instances.get_mut(id) else { continue };
+        if row.goal == goal || row.goal == Goal::Decommissioned {
+            continue;
+        }
+        row.goal = goal;
+        record.event(Event::GoalChanged(id.clone()));
+        if !row.is_live() {
+            forget(state, id, record);
+            continue;
+        }
+        if let Some(task) = row.task.as_mut() {
+            task.stop.get_or_insert_with(|| reason.to_owned());
+            // Nobody can stop it there now: it leaves people's sight, and is stopped on return.
+            row.expunged |= task.unreachable_since.is_some();
+        }
+    }
+}
+
+/// Removes an instance that is not wanted and has no live attempt.
+pub(super) fn forget(state: &mut ClusterState, id: &InstanceId, record: &mut Recorder) {
+    if let Some(row) = state.instances.remove(id) {
+        state.by_app.remove(&(row.app.clone(), id.clone()));
+        if let Some(task) = &row.task {
+            state.by_agent.remove(&(task.agent.clone(), id.clone()));
+        }
+        record.event(Event::InstanceForgotten(id.clone()));
+    }
+}
+
+pub(super) fn mark_inactive(state: &mut ClusterState, ids: &[InstanceId], record: &mut Recorder) {
+    for id in ids {
+        let task = state.instances.get_mut(id).and_then(|row| row.task.as_mut());
+        let Some(task) = task.filter(|task| task.unreachable_since.is_some() && !task.inactive) else {
+            continue;
+        };
+        task.inactive = true;
+        record.event(Event::InstanceGivenUp(id.clone()));
+    }
+}
+
+pub(super) fn expunge(state: &mut ClusterState, ids: &[InstanceId], record: &mut Recorder) {
+    for id in ids {
+        let Some(row) = state.instances.get_mut(id) else { continue };
+        let Some(task) = row.task.as_mut().filter(|task| task.unreachable_since.is_some()) else { continue };
+        task.inactive = true;
+        row.expunged = true;
+        record.event(Event::InstanceGivenUp(id.clone()));
+    }
+}
+
+pub(super) fn readmit(state: &mut ClusterState, ids: &[InstanceId], record: &mut Recorder) {
+    for id in ids {
+        let Some(row) = state.instances.get_mut(id) else { continue };
+        let is_back =
+            row.task.as_ref().is_some_and(|task| task.is_live() && task.unreachable_since.is_none());
+        if !row.expunged || !is_back || row.goal != Goal::Running {
+            continue;
+        }
+        row.expunged = false;
+        record.event(Event::GoalChanged(id.clone()));
+    }
+}

@@ -1,0 +1,244 @@
+//! Rows of the replicated state: what is recorded of agents, apps, instances and deployments.
+//!
+//! Field docs say which command writes the field. Lasting bytes: a field is only ever
+//! added, with a default (docs/state-machine.md).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    AgentId, AgentInfo, AppId, DeploymentId, Goal, InstanceId, Plan, PortRanges, Resources, SpecVersion,
+    TaskId, TaskState, TaskStatus, Timestamp,
+};
+
+/// A machine that runs tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRow {
+    /// As it last described itself (`RegisterAgent`).
+    pub info: AgentInfo,
+    /// When it first registered.
+    pub registered_at: Timestamp,
+    /// Whether it can be reached, as far as is recorded.
+    pub presence: Presence,
+    /// Ports of its ranges that strangers hold (`RegisterAgent`, `SetHeldPorts`).
+    #[serde(default)]
+    pub held_ports: PortRanges,
+    /// Sum over its tasks that have not ended (`LaunchTasks`, `RecordStatuses`).
+    #[serde(default)]
+    pub used: Resources,
+}
+
+impl AgentRow {
+    /// What is left to offer: totals without used and without ports that strangers hold.
+    pub fn spare(&self) -> Resources {
+        let mut spare = self.info.totals.minus(&self.used);
+        spare.ports = spare.ports.minus(&self.held_ports);
+        spare
+    }
+}
+
+/// Whether an agent can be reached; transitions only, heartbeats are not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Presence {
+    /// Registered and not known to be away.
+    Registered,
+    /// Away for too long (`MarkAgentUnreachable`).
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// A named thing to keep running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppRow {
+    /// Its path.
+    pub id: AppId,
+    /// Current content; key into the versions table.
+    pub version: SpecVersion,
+    /// Pause before the next launch (`RecordStatuses`, `ResetDelay`).
+    #[serde(default)]
+    pub delay: Option<LaunchDelay>,
+    /// Latest failure (`RecordStatuses`).
+    #[serde(default)]
+    pub last_failure: Option<TaskFailure>,
+}
+
+/// Backoff of one app. Source: spec 5.8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchDelay {
+    /// Current pause.
+    pub pause: Duration,
+    /// What the pause counts from.
+    pub reference: Timestamp,
+}
+
+impl LaunchDelay {
+    /// No launch before this moment.
+    pub fn until(&self) -> Timestamp {
+        self.reference.plus(self.pause)
+    }
+}
+
+/// The latest failure of an app, for `lastTaskFailure`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskFailure {
+    /// Which attempt.
+    pub task: TaskId,
+    /// Where.
+    pub agent: AgentId,
+    /// Name of that machine.
+    pub hostname: String,
+    /// How it ended.
+    pub state: TaskState,
+    /// For people.
+    pub message: String,
+    /// When.
+    pub at: Timestamp,
+    /// Version it ran.
+    pub version: SpecVersion,
+}
+
+/// One wanted copy of an app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRow {
+    /// Its name.
+    pub id: InstanceId,
+    /// Whose copy.
+    pub app: AppId,
+    /// Content it runs; key into the versions table.
+    pub version: SpecVersion,
+    /// What is wanted (`SetGoal`).
+    pub goal: Goal,
+    /// When it was created (`CreateInstances`).
+    pub created_at: Timestamp,
+    /// Since when it waits for a launch; meaningful while it waits.
+    pub waiting_since: Timestamp,
+    /// Latest attempt, running or ended (`LaunchTasks`).
+    #[serde(default)]
+    pub task: Option<TaskRow>,
+    /// Hidden from people: its agent is away and its replacement counts (`Expunge`).
+    #[serde(default)]
+    pub expunged: bool,
+}
+
+/// The latest attempt of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRow {
+    /// Its name.
+    pub id: TaskId,
+    /// From 1.
+    pub attempt: u32,
+    /// Where.
+    pub agent: AgentId,
+    /// Name of that machine at launch.
+    pub hostname: String,
+    /// Host ports, in the order of the spec's port demands.
+    pub ports: Vec<u16>,
+    /// What it holds on its agent until it ends.
+    pub resources: Resources,
+    /// When it was placed.
+    pub staged_at: Timestamp,
+    /// When it first ran.
+    #[serde(default)]
+    pub started_at: Option<Timestamp>,
+    /// The agent's latest word.
+    pub status: TaskStatus,
+    /// Set when somebody asked for this attempt to stop (`StopTasks`), with why.
+    #[serde(default)]
+    pub stop: Option<String>,
+    /// Since when its agent is unreachable (`MarkAgentUnreachable`), while it is.
+    #[serde(default)]
+    pub unreachable_since: Option<Timestamp>,
+    /// Unreachable for so long that a replacement counts (`MarkInactive`).
+    #[serde(default)]
+    pub inactive: bool,
+}
+
+impl InstanceRow {
+    /// Whether it waits to be launched: wanted, and no attempt is alive.
+    pub fn is_waiting(&self) -> bool {
+        self.goal == Goal::Running
+            && !self.expunged
+            && self.task.as_ref().is_none_or(|task| task.status.state.is_terminal())
+    }
+
+    /// Whether an attempt holds resources: placed and not ended.
+    pub fn is_live(&self) -> bool {
+        self.task.as_ref().is_some_and(TaskRow::is_live)
+    }
+
+    /// Whether it counts as one of the app's copies: wanted and not given up as inactive.
+    pub fn is_counted(&self) -> bool {
+        self.goal == Goal::Running && !self.expunged && !self.task.as_ref().is_some_and(|task| task.inactive)
+    }
+
+    /// Whether the attempt runs, can be reached and passes the first `checks` health checks.
+    pub fn is_serving(&self, checks: usize) -> bool {
+        self.task.as_ref().is_some_and(|task| {
+            task.status.state == TaskState::Running
+                && task.unreachable_since.is_none()
+                && task.stop.is_none()
+                && (checks == 0 || task.is_healthy() == Some(true))
+        })
+    }
+}
+
+impl TaskRow {
+    /// Not ended, as far as is recorded.
+    pub fn is_live(&self) -> bool {
+        !self.status.state.is_terminal()
+    }
+
+    /// Whether its checks pass; nothing before the first result. Source: spec 2.6.
+    pub fn is_healthy(&self) -> Option<bool> {
+        let results = &self.status.health;
+        (!results.is_empty()).then(|| results.iter().all(|result| result.alive))
+    }
+}
+
+/// A plan being carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentRow {
+    /// Its name.
+    pub id: DeploymentId,
+    /// When it was accepted; the version that its apps got.
+    pub version: SpecVersion,
+    /// What happens.
+    pub plan: Plan,
+    /// Steps done so far; the current step has this position.
+    pub steps_done: u32,
+    /// What it changed, for its rollback.
+    pub changes: Vec<AppChangeRecord>,
+}
+
+/// What a deployment did to the definition of one app.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppChangeRecord {
+    /// Which app.
+    pub app: AppId,
+    /// Content before; nothing when the app was new.
+    #[serde(default)]
+    pub before: Option<SpecVersion>,
+    /// Content after; nothing when the app was removed.
+    #[serde(default)]
+    pub after: Option<SpecVersion>,
+}
+
+/// The answer once given to a request with an idempotency key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestRow {
+    /// Digest of method, path and body: the same key with another request is refused.
+    pub digest: String,
+    /// Deployment that the request started.
+    pub deployment: DeploymentId,
+    /// Version that its apps got.
+    pub version: SpecVersion,
+    /// Whether the request created its app.
+    pub created: bool,
+    /// State index of the answer.
+    pub index: u64,
+    /// When; rows are dropped after a day.
+    pub at: Timestamp,
+}
