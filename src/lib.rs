@@ -6,6 +6,7 @@ pub mod world;
 pub mod protocol;
 pub mod state;
 
+pub mod line;
 pub mod store;
 
 pub mod agent;
