@@ -9,4 +9,6 @@ pub mod state;
 pub mod line;
 pub mod store;
 
+pub mod dispatcher;
+
 pub mod agent;

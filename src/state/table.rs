@@ -6,6 +6,7 @@
 //! (docs/decisions/0003-state-tables.md).
 
 use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -95,6 +96,37 @@ impl<K: Ord + Clone, V> Table<K, V> {
         let skipped = self.chunks.get(first).map_or(0, before);
         let later = self.chunks.iter().skip(first);
         later.flat_map(|chunk| chunk.iter()).skip(skipped).map(|(key, row)| (key, row))
+    }
+
+    /// Keys whose rows were written since `old`, an earlier clone of this table, in key order.
+    /// Costs as much as was written: chunks that both share are passed over.
+    pub fn written_since(&self, old: &Self) -> Vec<K> {
+        if Arc::ptr_eq(&self.chunks, &old.chunks) {
+            return Vec::new();
+        }
+        let address = |chunk: &Arc<Chunk<K, V>>| Arc::as_ptr(chunk) as usize;
+        let only_in = |these: &Self, those: &Self| {
+            let shared: BTreeSet<usize> = those.chunks.iter().map(address).collect();
+            let own: Vec<Arc<Chunk<K, V>>> = these
+                .chunks
+                .iter()
+                .filter(|chunk| !shared.contains(&address(chunk)))
+                .map(Arc::clone)
+                .collect();
+            own
+        };
+        let before = only_in(old, self);
+        let after = only_in(self, old);
+        let rows = |chunks: &[Arc<Chunk<K, V>>]| -> BTreeMap<K, usize> {
+            let rows = chunks.iter().flat_map(|chunk| chunk.iter());
+            rows.map(|(key, row)| (key.clone(), Arc::as_ptr(row) as usize)).collect()
+        };
+        let (before, after) = (rows(&before), rows(&after));
+        let changed = after.iter().filter(|(key, row)| before.get(*key) != Some(*row)).map(|(key, _)| key);
+        let gone = before.keys().filter(|key| !after.contains_key(*key));
+        let mut keys: Vec<K> = changed.chain(gone).cloned().collect();
+        keys.sort();
+        keys
     }
 
     /// Position of the only chunk that may hold `key`.
@@ -210,8 +242,6 @@ impl<'de, K: Ord + Clone + Deserialize<'de>, V: Deserialize<'de>> Deserialize<'d
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -234,6 +264,13 @@ mod tests {
                 }
             }
             kept.push((table, model));
+            for pair in kept.windows(2) {
+                let [(old, old_model), (new, new_model)] = pair else { unreachable!() };
+                let mut wanted: Vec<u16> = new_model.iter().filter(|(k, v)| old_model.get(k) != Some(v)).map(|(k, _)| *k).collect();
+                wanted.extend(old_model.keys().filter(|key| !new_model.contains_key(key)));
+                wanted.sort_unstable();
+                prop_assert_eq!(new.written_since(old), wanted);
+            }
             for (table, model) in kept {
                 prop_assert_eq!(table.len(), model.len());
                 prop_assert!(table.iter().map(|(k, v)| (*k, **v)).eq(model.iter().map(|(k, v)| (*k, *v))));

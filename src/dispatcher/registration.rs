@@ -1,0 +1,67 @@
+//! Admits an agent, admits it again, or refuses it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Contact;
+use crate::domain::{AgentInfo, Incarnation};
+use crate::protocol::{PROTOCOL_VERSION, Register};
+use crate::state::{ClusterState, Command, Presence};
+
+/// An agent that spoke within this time is live, and its id cannot come from elsewhere.
+const LIVE_WITHIN: Duration = Duration::from_secs(3);
+
+/// What becomes of a registration.
+#[derive(Debug)]
+pub(super) enum Admission {
+    /// Nothing new: no write.
+    Known,
+    /// To be recorded first.
+    Record(Command),
+    /// Refused, with a sentence for people.
+    Refused(String),
+}
+
+pub(super) fn admit(state: &ClusterState, register: &Register, contact: Contact, now: Instant) -> Admission {
+    let info = &register.agent;
+    if register.protocol == 0 {
+        return Admission::Refused(format!("speaks protocol 0; this master speaks {PROTOCOL_VERSION}"));
+    }
+    if let (Some(theirs), Some(ours)) = (&register.cluster, &state.cluster) {
+        if theirs != ours {
+            return Admission::Refused(format!(
+                "belongs to cluster {theirs}, this is cluster {ours}; start it with another --data-dir"
+            ));
+        }
+    }
+    if info.hostname.is_empty() {
+        return Admission::Refused("has an empty hostname; give it --hostname".to_owned());
+    }
+    let Some(row) = state.agents.get(&info.id) else { return record(register) };
+    if is_elsewhere(&row.info.incarnation, &info.incarnation) && is_live(contact, now) {
+        return Admission::Refused(format!(
+            "agent {} is live on another machine or boot; give one of the two another --data-dir",
+            info.id
+        ));
+    }
+    let is_known =
+        row.info == *info && row.presence == Presence::Registered && row.held_ports == register.held_ports;
+    if is_known { Admission::Known } else { record(register) }
+}
+
+fn record(register: &Register) -> Admission {
+    let info: Box<AgentInfo> = Box::new(register.agent.clone());
+    Admission::Record(Command::RegisterAgent { info, held_ports: register.held_ports.clone() })
+}
+
+fn is_elsewhere(known: &Incarnation, new: &Incarnation) -> bool {
+    known.boot_id != new.boot_id
+}
+
+fn is_live(contact: Contact, now: Instant) -> bool {
+    match contact {
+        Contact::Connected { last_heard } => now.duration_since(last_heard) < LIVE_WITHIN,
+        Contact::Closed { .. } | Contact::Never => false,
+    }
+}

@@ -1,0 +1,392 @@
+//! One connection of one agent, from its registration to its end.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::assignments::{Wanted, difference, forgotten, outlived};
+use super::registration::{Admission, admit};
+use super::sessions::Open;
+use super::{HEARTBEAT, Sessions, fence};
+use crate::domain::{AgentId, PortRanges, TaskId, UpdateId};
+use crate::line::{Line, LineReceiver, LineSender};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
+use crate::state::{Applied, Command};
+use crate::store::{Leadership, ProposeError, StateStore, View};
+use crate::world;
+
+/// Longest wait for the first message of a connection.
+const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for an agent to take one message off the line.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A connection that says nothing for so long is given up; heartbeats come every second.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Messages of one agent that wait to be recorded; beyond it nothing more is read from the agent.
+const WAITING_MAX: usize = 64;
+
+/// Tasks named in one message at most, so that a frame stays far below its limit.
+const ASSIGNMENTS_PER_MESSAGE: usize = 256;
+
+/// What a session's loop hears.
+enum Input {
+    Said(FromAgent),
+    Ended { by_peer: bool },
+    Woken,
+    Recorded(Recorded, Result<Applied, ProposeError>),
+    LeadershipChanged,
+    Replaced,
+    Shutdown,
+}
+
+/// What was proposed on behalf of the agent.
+enum Recorded {
+    Statuses(Vec<UpdateId>),
+    HeldPorts,
+}
+
+/// What waits to be proposed.
+enum Waiting {
+    Statuses(Vec<StatusUpdate>),
+    HeldPorts(PortRanges),
+}
+
+pub(super) async fn run(
+    store: &Arc<dyn StateStore>,
+    sessions: &Arc<Sessions>,
+    line: Line,
+    shutdown: CancellationToken,
+) {
+    let (mut sender, mut receiver) = line.split();
+    let first = timeout(REGISTER_TIMEOUT, receiver.receive::<FromAgent>()).await;
+    let Ok(Ok(Some(FromAgent::Register(register)))) = first else {
+        tracing::debug!("a connection for agents did not begin with a registration");
+        return;
+    };
+    match begin(store, sessions, &mut sender, &register).await {
+        Ok(Some(begun)) => {
+            let agent = register.agent.id.clone();
+            let generation = begun.open.generation;
+            let mut session = Session {
+                agent: agent.clone(),
+                store: Arc::clone(store),
+                sessions: Arc::clone(sessions),
+                sender,
+                term: begun.term,
+                sent: BTreeMap::new(),
+                waiting: VecDeque::new(),
+            };
+            let by_peer = session.run(begun.open, register, receiver, shutdown).await;
+            sessions.close(&agent, generation, by_peer);
+            tracing::info!(%agent, by_peer, "agent disconnected");
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(agent = %register.agent.id, %error, "registration failed"),
+    }
+}
+
+/// A registration that was admitted.
+struct Begun {
+    open: Open,
+    term: u64,
+}
+
+async fn begin(
+    store: &Arc<dyn StateStore>,
+    sessions: &Sessions,
+    sender: &mut LineSender,
+    register: &Register,
+) -> io::Result<Option<Begun>> {
+    let leadership = store.leadership().borrow().clone();
+    if !leadership.leads {
+        let leader = leadership.leader.map(|master| master.cluster);
+        sender.send(&FromMaster::Redirect { leader }).await?;
+        return Ok(None);
+    }
+    let agent = &register.agent.id;
+    let contact = sessions.contact(agent);
+    match admit(&store.snapshot(), register, contact, Instant::now()) {
+        Admission::Known => {}
+        Admission::Refused(reason) => return refuse(sender, agent, reason).await,
+        Admission::Record(command) => match store.propose(vec![command], Some(leadership.term)).await {
+            Ok(applied) => {
+                if let Some(refusal) = applied.refusal() {
+                    return refuse(sender, agent, refusal.to_string()).await;
+                }
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        },
+    }
+    let view = store.snapshot();
+    let Some(fence) = fence(&view, &leadership) else {
+        sender.send(&FromMaster::Redirect { leader: None }).await?;
+        return Ok(None);
+    };
+    let heartbeat_millis = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX);
+    let protocol = register.protocol.min(PROTOCOL_VERSION);
+    sender.send(&FromMaster::Welcome { protocol, fence, heartbeat_millis }).await?;
+    tracing::info!(%agent, hostname = register.agent.hostname, "agent registered");
+    Ok(Some(Begun { open: sessions.open(agent), term: leadership.term }))
+}
+
+async fn refuse(sender: &mut LineSender, agent: &AgentId, reason: String) -> io::Result<Option<Begun>> {
+    tracing::warn!(%agent, reason, "agent refused");
+    sender.send(&FromMaster::Refuse { reason }).await?;
+    Ok(None)
+}
+
+struct Session {
+    agent: AgentId,
+    store: Arc<dyn StateStore>,
+    sessions: Arc<Sessions>,
+    sender: LineSender,
+    term: u64,
+    sent: BTreeMap<TaskId, Wanted>,
+    waiting: VecDeque<Waiting>,
+}
+
+type InFlight = Option<BoxFuture<'static, (Recorded, Result<Applied, ProposeError>)>>;
+
+impl Session {
+    /// Serves until the end; says whether the agent's side closed the connection.
+    async fn run(
+        &mut self,
+        open: Open,
+        register: Register,
+        receiver: LineReceiver,
+        shutdown: CancellationToken,
+    ) -> bool {
+        let (said, mut hears) = mpsc::channel(1);
+        let reading = world::spawn(read(
+            receiver,
+            said,
+            Arc::clone(&self.sessions),
+            self.agent.clone(),
+            open.generation,
+        ));
+        let mut leadership = self.store.leadership();
+        let mut in_flight: InFlight = None;
+        let mut by_peer = false;
+        if self.reconcile(&register).await.is_ok() {
+            loop {
+                self.propose_next(&mut in_flight);
+                let input =
+                    next(&mut hears, &open, &mut in_flight, &mut leadership, self.waiting.len(), &shutdown)
+                        .await;
+                if let Input::Recorded(..) = &input {
+                    in_flight = None;
+                }
+                match self.on_input(input, &leadership).await {
+                    Ok(()) => {}
+                    Err(End::ByPeer) => {
+                        by_peer = true;
+                        break;
+                    }
+                    Err(End::ByUs) => break,
+                }
+            }
+        }
+        reading.abort();
+        let _ = timeout(SEND_TIMEOUT, self.sender.close()).await;
+        by_peer
+    }
+
+    /// Settles what the state and the agent know differently, then sends everything wanted.
+    async fn reconcile(&mut self, register: &Register) -> Result<(), End> {
+        let view = self.store.snapshot();
+        let lost = forgotten(&self.agent, &view, &register.tasks, view.now);
+        if !lost.is_empty() {
+            tracing::warn!(agent = %self.agent, tasks = lost.len(), "agent does not know tasks that it had");
+            let command = Command::RecordStatuses { agent: self.agent.clone(), statuses: lost };
+            self.store.propose(vec![command], Some(self.term)).await.map_err(|_| End::ByUs)?;
+        }
+        let view = self.store.snapshot();
+        let mut news = outlived(&view, &register.tasks);
+        news.extend(difference(&self.agent, &view, &mut self.sent));
+        self.assign(&view, news, true).await
+    }
+
+    /// Sends assignments computed from `view`, under that very index: an agent drops what
+    /// was computed before something it has seen acknowledged.
+    async fn assign(&mut self, view: &View, mut news: Vec<Assignment>, full: bool) -> Result<(), End> {
+        if news.is_empty() && !full {
+            return Ok(());
+        }
+        loop {
+            let rest = news.split_off(news.len().min(ASSIGNMENTS_PER_MESSAGE));
+            let fence = self.fence(view)?;
+            self.send(&FromMaster::Assign { fence, full: full && rest.is_empty(), tasks: news }).await?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            news = rest;
+        }
+    }
+
+    fn fence(&self, view: &View) -> Result<Fence, End> {
+        let leadership = self.store.leadership().borrow().clone();
+        if !leadership.leads || leadership.term != self.term {
+            return Err(End::ByUs);
+        }
+        fence(view, &leadership).ok_or(End::ByUs)
+    }
+
+    async fn send(&mut self, message: &FromMaster) -> Result<(), End> {
+        match timeout(SEND_TIMEOUT, self.sender.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::ByPeer),
+            Err(_) => Err(End::ByUs),
+        }
+    }
+
+    async fn on_input(&mut self, input: Input, leadership: &watch::Receiver<Leadership>) -> Result<(), End> {
+        match input {
+            Input::Said(said) => self.on_said(said).await,
+            Input::Ended { by_peer } => Err(if by_peer { End::ByPeer } else { End::ByUs }),
+            Input::Woken => {
+                let view = self.store.snapshot();
+                let news = difference(&self.agent, &view, &mut self.sent);
+                self.assign(&view, news, false).await
+            }
+            Input::Recorded(what, result) => self.on_recorded(what, result).await,
+            Input::LeadershipChanged => {
+                let (leads, leader) = {
+                    let now = leadership.borrow();
+                    (
+                        now.leads && now.term == self.term,
+                        now.leader.as_ref().map(|master| master.cluster.clone()),
+                    )
+                };
+                if leads {
+                    return Ok(());
+                }
+                self.send(&FromMaster::Redirect { leader }).await?;
+                Err(End::ByUs)
+            }
+            Input::Replaced | Input::Shutdown => Err(End::ByUs),
+        }
+    }
+
+    async fn on_said(&mut self, said: FromAgent) -> Result<(), End> {
+        match said {
+            FromAgent::Register(_) => Err(End::ByUs), // Once per connection.
+            FromAgent::Heartbeat { seq } => {
+                let fence = self.fence(&self.store.snapshot())?;
+                self.send(&FromMaster::HeartbeatAck { fence, seq }).await
+            }
+            FromAgent::Status { updates } => {
+                self.waiting.push_back(Waiting::Statuses(updates));
+                Ok(())
+            }
+            FromAgent::HeldPorts { ports } => {
+                self.waiting.push_back(Waiting::HeldPorts(ports));
+                Ok(())
+            }
+        }
+    }
+
+    /// Proposes what waits first, when nothing is under way: an agent's words stay in order.
+    fn propose_next(&mut self, in_flight: &mut InFlight) {
+        if in_flight.is_some() {
+            return;
+        }
+        let Some(next) = self.waiting.pop_front() else { return };
+        let agent = self.agent.clone();
+        let (what, command) = match next {
+            Waiting::Statuses(updates) => {
+                let ids = updates.iter().map(|update| update.id.clone()).collect();
+                let statuses = updates.into_iter().map(|update| (update.id.task, update.status)).collect();
+                (Recorded::Statuses(ids), Command::RecordStatuses { agent, statuses })
+            }
+            Waiting::HeldPorts(ports) => (Recorded::HeldPorts, Command::SetHeldPorts { agent, ports }),
+        };
+        let (store, term) = (Arc::clone(&self.store), self.term);
+        *in_flight = Some(Box::pin(async move { (what, store.propose(vec![command], Some(term)).await) }));
+    }
+
+    async fn on_recorded(
+        &mut self,
+        what: Recorded,
+        result: Result<Applied, ProposeError>,
+    ) -> Result<(), End> {
+        match result {
+            Ok(applied) => {
+                for (_, refusal) in &applied.refusals {
+                    tracing::debug!(agent = %self.agent, %refusal, "an agent's word was refused");
+                }
+                let Recorded::Statuses(updates) = what else { return Ok(()) };
+                let mut fence = self.fence(&self.store.snapshot())?;
+                fence.index = fence.index.max(applied.index);
+                self.send(&FromMaster::Acknowledge { fence, updates }).await
+            }
+            // The agent repeats itself, so nothing is lost.
+            Err(ProposeError::Busy | ProposeError::OutcomeUnknown(_)) => Ok(()),
+            Err(ProposeError::NotLeader | ProposeError::TermEnded) => Err(End::ByUs),
+        }
+    }
+}
+
+/// Why a session ends.
+enum End {
+    ByPeer,
+    ByUs,
+}
+
+async fn next(
+    hears: &mut mpsc::Receiver<Input>,
+    open: &Open,
+    in_flight: &mut InFlight,
+    leadership: &mut watch::Receiver<Leadership>,
+    waiting: usize,
+    shutdown: &CancellationToken,
+) -> Input {
+    let recorded = async {
+        match in_flight {
+            Some(proposal) => proposal.await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.cancelled() => Input::Shutdown,
+        () = open.replaced.notified() => Input::Replaced,
+        changed = leadership.changed() => if changed.is_ok() { Input::LeadershipChanged } else { Input::Shutdown },
+        (what, result) = recorded => Input::Recorded(what, result),
+        said = hears.recv(), if waiting < WAITING_MAX => said.unwrap_or(Input::Ended { by_peer: true }),
+        () = open.wake.notified() => Input::Woken,
+    }
+}
+
+/// Reads the agent's messages and notes that it lives, however long recording takes.
+async fn read(
+    mut receiver: LineReceiver,
+    said: mpsc::Sender<Input>,
+    sessions: Arc<Sessions>,
+    agent: AgentId,
+    generation: u64,
+) {
+    loop {
+        let input = match timeout(SILENCE_MAX, receiver.receive::<FromAgent>()).await {
+            Ok(Ok(Some(message))) => {
+                sessions.heard(&agent, generation);
+                Input::Said(message)
+            }
+            Ok(Ok(None)) => Input::Ended { by_peer: true },
+            Ok(Err(error)) => Input::Ended { by_peer: error.kind() != io::ErrorKind::InvalidData },
+            Err(_) => Input::Ended { by_peer: false },
+        };
+        let is_end = matches!(input, Input::Ended { .. });
+        if said.send(input).await.is_err() || is_end {
+            return;
+        }
+    }
+}
