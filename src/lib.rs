@@ -8,7 +8,12 @@ pub mod state;
 
 pub mod line;
 pub mod store;
+pub mod telemetry;
 
 pub mod dispatcher;
 
 pub mod agent;
+
+pub mod cli;
+pub mod hello;
+pub mod settings;

@@ -1,0 +1,175 @@
+//! Commands that ask a running master and print its answer.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+use super::{ExitError, exit_code};
+use crate::settings::Address;
+use crate::world::net::TcpStream;
+
+/// A master that has no answer by then has none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Ten thousand agents fit; a runaway answer does not.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Prints the agents that the master at `url` knows, one a line.
+///
+/// # Errors
+/// The master does not answer, or says no.
+pub async fn agents_list(url: &str) -> Result<(), ExitError> {
+    let answer = ask(url, Method::GET, "/v1/agents", None).await?;
+    let columns = [
+        ("ID", "id"),
+        ("HOSTNAME", "hostname"),
+        ("STATE", "state"),
+        ("TASKS", "tasks"),
+        ("RESOURCES", "resources"),
+        ("ATTRIBUTES", "attributes"),
+    ];
+    print(&table(&answer, "agents", &columns))
+}
+
+/// Prints the masters that the one at `url` knows, one a line.
+///
+/// # Errors
+/// The master does not answer, or says no.
+pub async fn members_list(url: &str) -> Result<(), ExitError> {
+    let answer = ask(url, Method::GET, "/v1/members", None).await?;
+    let columns = [("ID", "id"), ("CLUSTER", "cluster"), ("HTTP", "http"), ("ROLE", "role")];
+    print(&table(&answer, "members", &columns))
+}
+
+/// Asks the master at `url` to put `new` in the place of `old`.
+///
+/// # Errors
+/// The master does not answer, or says no.
+pub async fn members_replace(url: &str, old: &str, new: &str) -> Result<(), ExitError> {
+    let body = serde_json::json!({ "old": old, "new": new });
+    ask(url, Method::POST, "/v1/members/replace", Some(body)).await?;
+    print(&format!("{new} takes the place of {old}\n"))
+}
+
+async fn ask(url: &str, method: Method, path: &str, body: Option<Value>) -> Result<Value, ExitError> {
+    let Some(address) =
+        url.strip_prefix("http://").and_then(|rest| Address::parse(rest.trim_end_matches('/')))
+    else {
+        let text = format!("--url {url:?}: expected http://HOST:PORT of a master's API");
+        return Err(ExitError::new(exit_code::USAGE, text));
+    };
+    match tokio::time::timeout(ANSWER_TIMEOUT, exchange(&address, method, path, body)).await {
+        Err(_) => Err(failed(url, "no answer within 10 s")),
+        Ok(Err(error)) => Err(failed(url, &format!("{error:#}"))),
+        Ok(Ok((status, body))) if status.is_success() => Ok(body),
+        Ok(Ok((status, body))) => {
+            let said = body.get("message").and_then(Value::as_str).map(str::to_owned);
+            Err(failed(url, &format!("{status}: {}", said.unwrap_or_else(|| body.to_string()))))
+        }
+    }
+}
+
+fn failed(url: &str, reason: &str) -> ExitError {
+    let text = format!("the master at {url} did not do it: {reason}; is it running, and --url right?");
+    ExitError::new(exit_code::FAILED, text)
+}
+
+async fn exchange(
+    address: &Address,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> anyhow::Result<(StatusCode, Value)> {
+    let stream = TcpStream::connect((address.host(), address.port())).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("Host", address.as_str())
+        .header("Accept", "application/json")
+        .header("Content-Type", "application/json")
+        .body(Full::new(body))?;
+    let connection = crate::world::spawn(connection);
+    let answer = sender.send_request(request).await?;
+    let status = answer.status();
+    let bytes = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    connection.abort();
+    let bytes = bytes.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+    let value = serde_json::from_slice(&bytes)
+        .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
+    Ok((status, value))
+}
+
+/// Rows of `answer[list]` as aligned columns, the header first.
+fn table(answer: &Value, list: &str, columns: &[(&str, &str)]) -> String {
+    let mut rows: Vec<Vec<String>> = vec![columns.iter().map(|(title, _)| (*title).to_owned()).collect()];
+    for row in answer.get(list).and_then(Value::as_array).into_iter().flatten() {
+        rows.push(columns.iter().map(|(_, key)| cell(row.get(key))).collect());
+    }
+    let widths: Vec<usize> = (0..columns.len())
+        .map(|at| {
+            rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let padded: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => "-".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Object(map)) if map.is_empty() => "-".to_owned(),
+        Some(Value::Object(map)) => {
+            let pairs: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}:{}", cell(Some(value)))).collect();
+            pairs.join(";")
+        }
+        Some(other) => other.to_string(),
+    }
+}
+
+fn print(text: &str) -> Result<(), ExitError> {
+    use std::io::Write as _;
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| {
+        ExitError::new(exit_code::FAILED, format!("standard output does not take it: {error}"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_align_and_flatten() {
+        let answer = serde_json::json!({ "agents": [
+            { "id": "a-1", "hostname": "localhost", "resources": { "cpus": 4, "mem": 512 } },
+            { "id": "a-22", "hostname": "h", "resources": {} },
+        ]});
+        let columns = [("ID", "id"), ("HOST", "hostname"), ("HAS", "resources"), ("X", "x")];
+        assert_eq!(
+            table(&answer, "agents", &columns),
+            "ID    HOST       HAS             X\n\
+             a-1   localhost  cpus:4;mem:512  -\n\
+             a-22  h          -               -\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_master_that_is_not_there_is_named() {
+        let error = agents_list("http://127.0.0.1:1").await.unwrap_err();
+        assert_eq!(error.code, exit_code::FAILED);
+        assert!(error.message.contains("http://127.0.0.1:1"), "{error}");
+        assert_eq!(agents_list("ftp://x").await.unwrap_err().code, exit_code::USAGE);
+    }
+}

@@ -1,0 +1,210 @@
+//! Top: what was typed becomes a [`Command`] with checked settings.
+//!
+//! Way in: [`parse`]. Runs nothing itself but the two commands that only ask a master
+//! ([`ask`]); `daemon` runs the rest.
+
+pub mod ask;
+mod exit;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{ExitError, exit_code};
+
+use crate::settings::{
+    AgentFlags, AgentSettingsFlags, DevFlags, DevSettings, MasterFlags, MasterSettings, SettingsFile,
+};
+
+/// What was asked of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Be a master.
+    Master(MasterSettings),
+    /// Be an agent.
+    Agent(AgentSettingsFlags),
+    /// Be a whole cluster.
+    Dev(DevSettings),
+    /// Show the agents that a master knows.
+    AgentsList {
+        /// Any master's API.
+        url: String,
+    },
+    /// Show the masters.
+    MembersList {
+        /// Any master's API.
+        url: String,
+    },
+    /// Put one master in the place of another.
+    MembersReplace {
+        /// Any master's API.
+        url: String,
+        /// Node id or cluster address of the one that goes.
+        old: String,
+        /// Cluster address of the one that comes.
+        new: String,
+    },
+    /// Be the parent of one process task.
+    Shim {
+        /// The task's directory.
+        dir: PathBuf,
+    },
+    /// Be the smallest app there is.
+    Hello {
+        /// Where to listen.
+        port: u16,
+    },
+}
+
+#[derive(Debug, Parser)]
+#[command(name = "platformd", version, about, max_term_width = 100, arg_required_else_help = true)]
+struct Arguments {
+    /// Settings in TOML, one table per subcommand with the flags as keys
+    #[arg(long, global = true, env = "PLATFORMD_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Typed,
+}
+
+#[derive(Debug, Subcommand)]
+enum Typed {
+    /// Run a master: the API, the replicated state and its leader's duties
+    Master(MasterFlags),
+    /// Run an agent: the tasks of one machine
+    Agent(AgentFlags),
+    /// Run a whole cluster on this machine, and an app on it
+    Dev(DevFlags),
+    /// Agents, as a master knows them
+    #[command(subcommand)]
+    Agents(Agents),
+    /// Masters of the cluster
+    #[command(subcommand)]
+    Members(Members),
+    /// Answer HTTP with a line of text; the smallest app there is
+    #[command(hide = true)]
+    Hello {
+        /// Where to listen, on every interface
+        #[arg(long, env = "PORT0")]
+        port: u16,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Agents {
+    /// List agents with their state and resources
+    List(Url),
+}
+
+#[derive(Debug, Subcommand)]
+enum Members {
+    /// List masters with their state
+    List(Url),
+    /// Put a new master in the place of one that is lost
+    Replace {
+        #[command(flatten)]
+        url: Url,
+        /// Node id or cluster address of the lost master
+        old: String,
+        /// Cluster address of the new one, already running
+        new: String,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Url {
+    /// Any master's API
+    #[arg(long, env = "PLATFORMD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    url: String,
+}
+
+/// Reads this process' arguments, environment and settings file.
+///
+/// # Errors
+/// Help and version as an "error" with exit code 0; anything that cannot be used with code 2.
+pub fn parse() -> Result<Command, ExitError> {
+    parse_from(std::env::args_os())
+}
+
+/// [`parse`] for given arguments, the first being the program's name.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitError> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    // A shim is as small as can be and lives as long as its task: no help, no environment, no file.
+    if let [_, word, dir] = arguments.as_slice()
+        && word == "shim"
+    {
+        return Ok(Command::Shim { dir: PathBuf::from(dir) });
+    }
+    let typed = Arguments::try_parse_from(arguments).map_err(|error| ExitError::from_clap(&error))?;
+    let file = SettingsFile::load(typed.config.as_deref())?;
+    Ok(match typed.command {
+        Typed::Master(flags) => Command::Master(MasterSettings::from_flags(flags.or(file.master))?),
+        Typed::Agent(flags) => Command::Agent(AgentSettingsFlags::from_flags(flags.or(file.agent))?),
+        Typed::Dev(flags) => Command::Dev(DevSettings::from_flags(flags.or(file.dev))?),
+        Typed::Agents(Agents::List(Url { url })) => Command::AgentsList { url },
+        Typed::Members(Members::List(Url { url })) => Command::MembersList { url },
+        Typed::Members(Members::Replace { url: Url { url }, old, new }) => {
+            Command::MembersReplace { url, old, new }
+        }
+        Typed::Hello { port } => Command::Hello { port },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse_words(words: &str) -> Result<Command, ExitError> {
+        parse_from(std::iter::once("platformd").chain(words.split_whitespace()).map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_its_twin_in_the_environment() {
+        for subcommand in Arguments::command().get_subcommands() {
+            for argument in subcommand.get_arguments().filter(|argument| !argument.is_positional()) {
+                let Some(long) = argument.get_long() else { continue };
+                if ["help", "version", "config"].contains(&long) || subcommand.get_name() == "hello" {
+                    continue;
+                }
+                let twin = format!("PLATFORMD_{}", long.replace('-', "_").to_uppercase());
+                assert_eq!(argument.get_env().and_then(|name| name.to_str()), Some(twin.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn words_become_commands() {
+        let Command::Dev(dev) = parse_words("dev --fresh app.json --masters 3").unwrap() else {
+            panic!("not dev");
+        };
+        assert!(dev.fresh);
+        assert_eq!((dev.file, dev.masters), (Some(PathBuf::from("app.json")), 3));
+        assert_eq!(parse_words("shim /x").unwrap(), Command::Shim { dir: "/x".into() });
+        assert_eq!(
+            parse_words("members replace 7 127.0.0.1:5052 --url http://m:1").unwrap(),
+            Command::MembersReplace {
+                url: "http://m:1".into(),
+                old: "7".into(),
+                new: "127.0.0.1:5052".into()
+            }
+        );
+    }
+
+    #[test]
+    fn bad_words_end_with_code_2_and_help_with_0() {
+        assert_eq!(parse_words("master --masters a").unwrap_err().code, exit_code::USAGE);
+        assert_eq!(parse_words("master --nonsense").unwrap_err().code, exit_code::USAGE);
+        assert_eq!(parse_words("--config /nonexistent.toml dev").unwrap_err().code, exit_code::USAGE);
+        assert_eq!(parse_words("--help").unwrap_err().code, exit_code::OK);
+    }
+}

@@ -1,0 +1,82 @@
+//! Settings of a whole cluster in one process.
+
+use std::path::PathBuf;
+
+use super::{Address, BadSetting, DevFlags, LogSettings, ResourceSettings, Runtime, agent, values};
+use crate::domain::Attributes;
+
+/// What `platformd dev` needs to know. Everything listens on loopback.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DevSettings {
+    /// App or group to deploy.
+    pub file: Option<PathBuf>,
+    /// Where the first master's API listens; port 0 chooses one.
+    pub http: Address,
+    /// Where the first master meets the others and the agents; port 0 chooses one.
+    pub cluster: Address,
+    /// 1 or 3.
+    pub masters: u8,
+    /// 1 to 64.
+    pub agents: u16,
+    /// What tasks run on.
+    pub runtime: Runtime,
+    /// What was said of each agent's resources.
+    pub resources: ResourceSettings,
+    /// Facts of every agent.
+    pub attributes: Attributes,
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// Whether to forget it first.
+    pub fresh: bool,
+    /// How to log.
+    pub log: LogSettings,
+}
+
+/// Each agent has a loopback address and a port range of its own; more than this is a
+/// job for the simulator.
+const AGENTS_MAX: u16 = 64;
+/// A terminal is watching: only what is wrong.
+const DEFAULT_FILTER: &str = "warn";
+
+impl DevSettings {
+    /// Checks flags and fills in defaults.
+    ///
+    /// # Errors
+    /// The first flag that cannot be used.
+    pub fn from_flags(flags: DevFlags) -> Result<Self, BadSetting> {
+        let http = values::address("--http", flags.http, "127.0.0.1:8080")?;
+        let cluster = values::address("--cluster", flags.cluster, "127.0.0.1:5050")?;
+        for (flag, address) in [("--http", &http), ("--cluster", &cluster)] {
+            if !address.is_loopback() {
+                let expected = "is beyond loopback, and dev has no locks; expected 127.0.0.1:PORT, or use \
+                                'platformd master' and 'platformd agent'";
+                return Err(BadSetting::new(flag, address.as_str(), expected));
+            }
+        }
+        let masters = flags.masters.unwrap_or(1);
+        if masters != 1 && masters != 3 {
+            return Err(BadSetting::new("--masters", masters.to_string(), "expected 1 or 3"));
+        }
+        let agents = flags.agents.unwrap_or(1);
+        if !(1..=AGENTS_MAX).contains(&agents) {
+            return Err(BadSetting::new(
+                "--agents",
+                agents.to_string(),
+                format!("expected 1 to {AGENTS_MAX}"),
+            ));
+        }
+        Ok(Self {
+            file: flags.file,
+            http,
+            cluster,
+            masters,
+            agents,
+            runtime: agent::runtime(flags.runtime)?,
+            resources: agent::resources(flags.resources)?,
+            attributes: agent::attributes(flags.attributes)?,
+            data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(".platformd")),
+            fresh: flags.fresh.unwrap_or(false),
+            log: values::log(flags.log.or_else(|| Some(DEFAULT_FILTER.to_owned())), flags.log_format)?,
+        })
+    }
+}

@@ -1,0 +1,140 @@
+use super::*;
+
+fn master(edit: impl FnOnce(&mut MasterFlags)) -> Result<MasterSettings, String> {
+    let mut flags = MasterFlags::default();
+    edit(&mut flags);
+    MasterSettings::from_flags(flags).map_err(|error| error.to_string())
+}
+
+fn agent(edit: impl FnOnce(&mut AgentFlags)) -> Result<AgentSettingsFlags, String> {
+    let mut flags = AgentFlags::default();
+    edit(&mut flags);
+    AgentSettingsFlags::from_flags(flags).map_err(|error| error.to_string())
+}
+
+#[track_caller]
+fn refused<T: std::fmt::Debug>(given: Result<T, String>, parts: &[&str]) {
+    let text = given.unwrap_err();
+    for part in parts {
+        assert!(text.contains(part), "{text:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn defaults_stay_on_loopback() {
+    let settings = master(|_| {}).unwrap();
+    assert_eq!(settings.http.as_str(), "127.0.0.1:8080");
+    assert_eq!(settings.advertise_cluster.as_str(), "127.0.0.1:5050");
+    assert!(settings.masters.is_empty());
+    assert_eq!(agent(|_| {}).unwrap().masters[0].as_str(), "127.0.0.1:5050");
+}
+
+#[test]
+fn masters_are_one_three_or_five_distinct() {
+    let three = "127.0.0.1:5050,127.0.0.1:5052,127.0.0.1:5053";
+    assert_eq!(master(|flags| flags.masters = Some(three.into())).unwrap().masters.len(), 3);
+    for (given, part) in [
+        ("127.0.0.1:5050,127.0.0.1:5052", "got 2"),
+        ("127.0.0.1:5050,127.0.0.1:5050,127.0.0.1:5052", "named twice"),
+        ("127.0.0.1:5050,b,c", "\"b\" is not host:port"),
+        ("127.0.0.1:0", "cannot be dialled"),
+        ("127.0.0.1:5052,127.0.0.1:5053,127.0.0.1:5054", "does not name this master, 127.0.0.1:5050"),
+    ] {
+        refused(master(|flags| flags.masters = Some(given.into())), &["--masters", part]);
+    }
+}
+
+#[test]
+fn beyond_loopback_needs_consent() {
+    let wide = |flags: &mut MasterFlags| {
+        flags.http = Some("10.0.0.1:8080".into());
+        flags.cluster = Some("10.0.0.1:5050".into());
+    };
+    refused(master(wide), &["--http", "10.0.0.1:8080", "--insecure"]);
+    let with_consent = master(|flags| {
+        wide(flags);
+        flags.insecure = Some(true);
+    });
+    assert!(with_consent.is_ok());
+    refused(agent(|flags| flags.masters = Some("10.0.0.1:5050".into())), &["--masters", "--insecure"]);
+}
+
+#[test]
+fn a_wildcard_needs_an_advertised_address() {
+    let wildcard = |flags: &mut MasterFlags| {
+        flags.http = Some("0.0.0.0:8080".into());
+        flags.insecure = Some(true);
+    };
+    refused(master(wildcard), &["--http", "--advertise-http"]);
+    let told = master(|flags| {
+        wildcard(flags);
+        flags.advertise_http = Some("m1.example:8080".into());
+    });
+    assert_eq!(told.unwrap().advertise_http.as_str(), "m1.example:8080");
+}
+
+#[test]
+fn durations_have_units_and_bounds() {
+    let settings = master(|flags| flags.agent_timeout = Some("1m".into())).unwrap();
+    assert_eq!(settings.agent_timeout.as_secs(), 60);
+    refused(master(|flags| flags.agent_timeout = Some("10".into())), &["--agent-timeout", "10s"]);
+    refused(master(|flags| flags.agent_timeout = Some("5ms".into())), &["between 3 s"]);
+    refused(master(|flags| flags.agent_timeout = Some("99999999999999999999h".into())), &["expected"]);
+}
+
+#[test]
+fn resources_and_attributes_are_read_as_mesos_wrote_them() {
+    let settings = agent(|flags| {
+        flags.resources = Some("cpus:4; mem:8192;ports:[31000-31009,32000-32000]".into());
+        flags.attributes = Some("rack:r1;zone:a;jdk:[6-7]".into());
+        flags.allow = Some("privileged,host-volumes=/srv".into());
+    })
+    .unwrap();
+    assert_eq!(settings.resources.cpus.unwrap().to_f64(), 4.0);
+    assert_eq!(settings.resources.disk, None);
+    assert_eq!(settings.resources.ports.unwrap().count(), 11);
+    assert_eq!(settings.attributes.get("jdk").unwrap().to_string(), "[6-7]");
+    assert_eq!(settings.allow.host_volumes, [std::path::PathBuf::from("/srv")]);
+    assert!(settings.allow.privileged && !settings.allow.parameters);
+}
+
+#[test]
+fn bad_agent_flags_name_themselves() {
+    for given in ["cpus", "cpus:-1", "cpus:NaN", "cpus:1;cpus:2", "gas:1", "ports:31000", "ports:[0-9]"] {
+        refused(agent(|flags| flags.resources = Some(given.into())), &["--resources", "expected"]);
+    }
+    refused(agent(|flags| flags.attributes = Some("rack".into())), &["--attributes", "rack:r1"]);
+    refused(agent(|flags| flags.allow = Some("host-volumes=srv".into())), &["--allow", "/DIRECTORY"]);
+    refused(agent(|flags| flags.runtime = Some("podman".into())), &["--runtime", "docker"]);
+    refused(agent(|flags| flags.hostname = Some("a:80:b".into())), &["--hostname"]);
+    refused(agent(|flags| flags.log_format = Some("xml".into())), &["--log-format", "json"]);
+    refused(agent(|flags| flags.log = Some("info,=[".into())), &["--log", "expected"]);
+}
+
+#[test]
+fn the_file_fills_what_flags_leave_open() {
+    let file = SettingsFile::parse("[master]\nhttp = '127.0.0.1:1'\ncluster = '127.0.0.1:2'\n").unwrap();
+    let flags = MasterFlags { http: Some("127.0.0.1:3".into()), ..MasterFlags::default() };
+    let settings = MasterSettings::from_flags(flags.or(file.master)).unwrap();
+    assert_eq!(settings.http.port(), 3);
+    assert_eq!(settings.cluster.port(), 2);
+}
+
+#[test]
+fn the_file_refuses_unknown_keys() {
+    let error = SettingsFile::parse("[agent]\nmaster = 'a:1'\n").unwrap_err().to_string();
+    assert!(error.contains("master") && error.contains("masters"), "{error}");
+}
+
+#[test]
+fn dev_stays_on_loopback_with_one_or_three_masters() {
+    let dev = |edit: fn(&mut DevFlags)| {
+        let mut flags = DevFlags::default();
+        edit(&mut flags);
+        DevSettings::from_flags(flags).map_err(|error| error.to_string())
+    };
+    assert_eq!(dev(|_| {}).unwrap().agents, 1);
+    refused(dev(|flags| flags.masters = Some(2)), &["--masters", "1 or 3"]);
+    refused(dev(|flags| flags.agents = Some(0)), &["--agents"]);
+    refused(dev(|flags| flags.http = Some("0.0.0.0:80".into())), &["--http", "loopback"]);
+}
