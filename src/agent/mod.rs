@@ -4,3 +4,7 @@
 //! or deployments, and of the masters only addresses and a term.
 
 pub mod driver;
+#[cfg(not(feature = "sim"))]
+mod known_process;
+#[cfg(not(feature = "sim"))]
+pub mod shim;

@@ -5,6 +5,17 @@
 //! a repeated start finds what the first one made. All drivers pass one suite
 //! (`driver/tests.rs`).
 
+pub mod any;
+#[cfg(not(feature = "sim"))]
+pub mod cgroup;
+#[cfg(any(test, feature = "testkit", feature = "sim"))]
+pub mod fake;
+pub mod limits;
+#[cfg(not(feature = "sim"))]
+pub mod ports;
+#[cfg(not(feature = "sim"))]
+pub mod process;
+
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
