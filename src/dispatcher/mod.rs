@@ -80,3 +80,6 @@ fn fence(view: &crate::store::View, leadership: &Leadership) -> Option<Fence> {
     let cluster = view.cluster.clone()?;
     Some(Fence { cluster, epoch: view.epoch, term: leadership.term, index: view.index })
 }
+
+#[cfg(test)]
+mod tests;

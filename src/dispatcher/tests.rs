@@ -1,0 +1,289 @@
+//! The dispatcher over a store in memory, with an agent played by hand on loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{Contact, Dispatcher};
+use crate::domain::{
+    AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, Incarnation, InstanceId, Plan,
+    PortRanges, Resources, RunSpec, Scalar, SpecVersion, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
+};
+use crate::line::{Line, Purpose, dial};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate, TaskReport};
+use crate::state::{AppChange, Command, Placement, StartDeployment};
+use crate::store::StateStore;
+use crate::store::in_memory::InMemoryStore;
+use crate::world::ManualClock;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+struct Rig {
+    store: Arc<InMemoryStore>,
+    dispatcher: Arc<Dispatcher>,
+    address: String,
+    shutdown: CancellationToken,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+    }
+}
+
+fn app() -> AppId {
+    AppId::parse("/web").unwrap()
+}
+
+fn instance(n: u128) -> InstanceId {
+    InstanceId::mint(&app(), uuid::Uuid::from_u128(n))
+}
+
+fn task(n: u128) -> TaskId {
+    TaskId::of(&instance(n), 1)
+}
+
+async fn rig() -> Rig {
+    let store = Arc::new(InMemoryStore::new(Arc::new(ManualClock::at(1_000))));
+    store.record(vec![Command::FoundCluster { cluster: ClusterId::new("c"), epoch: 1 }]);
+    let dispatcher = Dispatcher::new(Arc::clone(&store) as Arc<dyn StateStore>);
+    let shutdown = CancellationToken::new();
+    dispatcher.start(shutdown.clone());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (serving, token) = (Arc::clone(&dispatcher), shutdown.clone());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (serving, token) = (Arc::clone(&serving), token.clone());
+            tokio::spawn(async move {
+                let (line, purpose) = Line::accept(stream).await.unwrap();
+                assert_eq!(purpose, Purpose::Agent);
+                serving.serve(line, token).await;
+            });
+        }
+    });
+    Rig { store, dispatcher, address, shutdown }
+}
+
+fn info(boot: &str, run: u64) -> AgentInfo {
+    let ports = PortRanges::new([(31_000, 31_010)]);
+    let totals = Resources {
+        cpus: Scalar::from_thousandths(4_000),
+        mem: Scalar::from_thousandths(4_000_000),
+        ports,
+        ..Resources::default()
+    };
+    AgentInfo {
+        id: AgentId::new("a1"),
+        hostname: "host-1".into(),
+        http: String::new(),
+        totals,
+        attributes: Default::default(),
+        incarnation: Incarnation { boot_id: boot.into(), started: Timestamp::from_millis(1), run },
+        has_docker: false,
+        version: String::new(),
+    }
+}
+
+fn register(info: AgentInfo, tasks: Vec<TaskReport>) -> FromAgent {
+    FromAgent::Register(Register {
+        protocol: 1,
+        cluster: None,
+        seen: None,
+        agent: info,
+        held_ports: PortRanges::default(),
+        tasks,
+    })
+}
+
+impl Rig {
+    async fn connect(&self, info: AgentInfo, tasks: Vec<TaskReport>) -> Line {
+        let mut line = dial(&self.address, Purpose::Agent).await.unwrap();
+        line.send(&register(info, tasks)).await.unwrap();
+        line
+    }
+
+    /// Places `n` as a running wish on the agent.
+    fn place(&self, n: u128) {
+        let version = SpecVersion(Timestamp::from_millis(5));
+        if self.store.snapshot().apps.is_empty() {
+            let spec = RunSpec { cmd: Some("run".into()), ..RunSpec::default() };
+            let content = AppVersion { app: app(), spec, last_scaling: version, last_config_change: version };
+            self.store.record(vec![Command::StartDeployment(Box::new(StartDeployment {
+                id: DeploymentId::new("d"),
+                version,
+                plan: Plan::default(),
+                changes: vec![AppChange { app: app(), expected: None, content: Some(Box::new(content)) }],
+                assigned_ports: Vec::new(),
+                force: false,
+                request: None,
+            }))]);
+        }
+        let placement = Placement {
+            instance: instance(n),
+            attempt: 1,
+            agent: AgentId::new("a1"),
+            ports: Vec::new(),
+            resources: Resources::default(),
+        };
+        let applied = self.store.record(vec![
+            Command::CreateInstances { app: app(), version, ids: vec![instance(n)] },
+            Command::LaunchTasks { placements: vec![placement], seen_at: 0 },
+        ]);
+        assert_eq!(applied.refusals, []);
+    }
+
+    fn state_of(&self, n: u128) -> Option<TaskState> {
+        let view = self.store.snapshot();
+        view.task(&task(n)).map(|(_, task)| task.status.state)
+    }
+}
+
+async fn hear(line: &mut Line) -> FromMaster {
+    timeout(DEADLINE, line.receive()).await.expect("in time").expect("readable").expect("open")
+}
+
+async fn welcomed(line: &mut Line) -> Fence {
+    match hear(line).await {
+        FromMaster::Welcome { fence, .. } => fence,
+        other => panic!("not a welcome: {other:?}"),
+    }
+}
+
+async fn assigned(line: &mut Line) -> (Vec<Assignment>, bool) {
+    match hear(line).await {
+        FromMaster::Assign { tasks, full, .. } => (tasks, full),
+        other => panic!("not an assignment: {other:?}"),
+    }
+}
+
+fn report(n: u128, state: TaskState) -> TaskReport {
+    TaskReport { task: task(n), status: TaskStatus::new(state, Timestamp::from_millis(9), "") }
+}
+
+fn names(tasks: &[Assignment]) -> Vec<(TaskId, bool)> {
+    tasks.iter().map(|a| (a.task().clone(), matches!(a, Assignment::Run(_)))).collect()
+}
+
+#[tokio::test]
+async fn a_registered_agent_is_told_everything_and_then_only_changes() {
+    let rig = rig().await;
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    assert_eq!(welcomed(&mut line).await.term, 1);
+    assert_eq!(assigned(&mut line).await, (Vec::new(), true));
+    rig.place(1);
+    let (tasks, full) = assigned(&mut line).await;
+    assert_eq!((names(&tasks), full), (vec![(task(1), true)], false));
+    rig.place(2);
+    assert_eq!(names(&assigned(&mut line).await.0), [(task(2), true)]);
+    let instances = vec![instance(1)];
+    rig.store.record(vec![Command::SetGoal { instances, goal: Goal::Decommissioned, reason: "x".into() }]);
+    assert_eq!(names(&assigned(&mut line).await.0), [(task(1), false)]);
+}
+
+#[tokio::test]
+async fn a_status_is_acknowledged_after_it_is_recorded_and_so_is_its_repeat() {
+    let rig = rig().await;
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut line).await;
+    assigned(&mut line).await;
+    rig.place(1);
+    assigned(&mut line).await;
+    let id = UpdateId { task: task(1), seq: 1 };
+    for _ in 0..2 {
+        let status = TaskStatus::new(TaskState::Running, Timestamp::from_millis(9), "");
+        let updates = vec![StatusUpdate { id: id.clone(), status }];
+        line.send(&FromAgent::Status { updates }).await.unwrap();
+        match hear(&mut line).await {
+            FromMaster::Acknowledge { updates, .. } => assert_eq!(updates, [id.clone()]),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(rig.state_of(1), Some(TaskState::Running));
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_its_agent_forgot_is_lost_but_one_it_never_heard_of_is_sent_again() {
+    let rig = rig().await;
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut line).await;
+    assigned(&mut line).await;
+    drop(line);
+    rig.place(1);
+    rig.place(2);
+    let agent = AgentId::new("a1");
+    let running = TaskStatus::new(TaskState::Running, Timestamp::from_millis(9), "");
+    rig.store.record(vec![Command::RecordStatuses { agent, statuses: vec![(task(1), running)] }]);
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut line).await;
+    assert_eq!(names(&assigned(&mut line).await.0), [(task(2), true)]);
+    assert_eq!(rig.state_of(1), Some(TaskState::Lost));
+}
+
+#[tokio::test]
+async fn a_task_that_outlived_its_recorded_end_is_stopped_and_strangers_are_left_alone() {
+    let rig = rig().await;
+    let line = rig.connect(info("boot", 1), Vec::new()).await;
+    let mut line = line;
+    welcomed(&mut line).await;
+    assigned(&mut line).await;
+    drop(line);
+    rig.place(1);
+    let lost = TaskStatus::new(TaskState::Lost, Timestamp::from_millis(9), "");
+    let agent = AgentId::new("a1");
+    rig.store.record(vec![Command::RecordStatuses { agent, statuses: vec![(task(1), lost)] }]);
+    let known = vec![report(1, TaskState::Running), report(77, TaskState::Running)];
+    let mut line = rig.connect(info("boot", 1), known).await;
+    welcomed(&mut line).await;
+    assert_eq!(names(&assigned(&mut line).await.0), [(task(1), false)]);
+}
+
+#[tokio::test]
+async fn the_same_id_on_another_machine_is_refused_while_the_first_is_live() {
+    let rig = rig().await;
+    let mut first = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut first).await;
+    let mut second = rig.connect(info("another boot", 1), Vec::new()).await;
+    assert!(matches!(hear(&mut second).await, FromMaster::Refuse { .. }));
+    drop(first);
+    let agent = AgentId::new("a1");
+    let mut changes = rig.dispatcher.sessions().changes();
+    let closed =
+        changes.wait_for(|_| matches!(rig.dispatcher.sessions().contact(&agent), Contact::Closed { .. }));
+    timeout(DEADLINE, closed).await.unwrap().unwrap();
+    let mut third = rig.connect(info("another boot", 1), Vec::new()).await;
+    welcomed(&mut third).await;
+}
+
+#[tokio::test]
+async fn registering_again_unchanged_writes_nothing() {
+    let rig = rig().await;
+    welcomed(&mut rig.connect(info("boot", 1), Vec::new()).await).await;
+    let before = rig.store.snapshot().index;
+    welcomed(&mut rig.connect(info("boot", 1), Vec::new()).await).await;
+    assert_eq!(rig.store.snapshot().index, before);
+}
+
+#[tokio::test]
+async fn an_agent_of_another_cluster_is_refused() {
+    let rig = rig().await;
+    let mut line = dial(&rig.address, Purpose::Agent).await.unwrap();
+    let FromAgent::Register(mut register) = register(info("boot", 1), Vec::new()) else { unreachable!() };
+    register.cluster = Some(ClusterId::new("another"));
+    line.send(&FromAgent::Register(register)).await.unwrap();
+    assert!(matches!(hear(&mut line).await, FromMaster::Refuse { reason } if reason.contains("another")));
+    assert!(rig.store.snapshot().agents.is_empty());
+}
+
+#[tokio::test]
+async fn heartbeats_are_answered() {
+    let rig = rig().await;
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut line).await;
+    assigned(&mut line).await;
+    line.send(&FromAgent::Heartbeat { seq: 7 }).await.unwrap();
+    assert!(matches!(hear(&mut line).await, FromMaster::HeartbeatAck { seq: 7, .. }));
+}
