@@ -14,6 +14,8 @@ pub mod dispatcher;
 
 pub mod agent;
 
+pub mod api;
+
 pub mod cli;
 pub mod hello;
 pub mod settings;

@@ -18,6 +18,7 @@ pub mod resources;
 pub mod run_spec;
 pub mod task;
 pub mod time;
+pub mod validate;
 pub mod violation;
 
 pub use agent::{AgentInfo, Incarnation};

@@ -1,0 +1,3 @@
+//! Floor 6: HTTP and JSON for people.
+
+pub mod wire;

@@ -1,0 +1,13 @@
+//! JSON shapes of Marathon's API: reading them into domain values, writing rows as them.
+//!
+//! Way in: [`decode::parse_body`], then the `decode_` function of the object; the `_json`
+//! functions for answers. Marathon's quirks (nulls, aliases, two names for one field)
+//! end here. Knows no HTTP, no store, no clock.
+
+pub mod app;
+pub mod counts;
+pub mod decode;
+pub mod deployment;
+pub mod number;
+mod reader;
+pub mod task;
