@@ -10,4 +10,4 @@ pub mod net;
 pub mod tasks;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use tasks::{inherit, random_u64, random_uuid, spawn};
+pub use tasks::{blocking, inherit, random_u64, random_uuid, spawn};

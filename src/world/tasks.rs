@@ -40,6 +40,22 @@ pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
     Simulated::scope(random_u64(), future)
 }
 
+/// Runs `work`, which may wait for a disk, away from the threads that serve others.
+#[cfg(not(feature = "sim"))]
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => std::future::pending().await, // The runtime is ending; nobody waits for us.
+    }
+}
+
+/// Runs `work` at once: the simulator has one thread.
+#[cfg(feature = "sim")]
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    work()
+}
+
 /// A random number; not for secrets.
 #[cfg(not(feature = "sim"))]
 pub fn random_u64() -> u64 {

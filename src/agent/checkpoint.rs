@@ -1,0 +1,118 @@
+//! What survives a restart of the agent: one small file per task, written before anything
+//! is told or done for it. Way in: [`Checkpoints::load`].
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::record::TaskRecord;
+use super::sealed;
+use crate::domain::TaskId;
+use crate::world::fs;
+
+/// Directory of the files, below the data directory.
+const DIRECTORY: &str = "checkpoints";
+const SUFFIX: &str = ".task";
+/// Suffix of a file that could not be read; kept for people.
+const DAMAGED: &str = ".damaged";
+
+/// The files of one agent's tasks.
+#[derive(Clone, Debug)]
+pub(super) struct Checkpoints {
+    path: PathBuf,
+}
+
+impl Checkpoints {
+    /// Opens the directory below `data` and reads every record. A damaged file is set
+    /// aside with a warning: the drivers' own list tells of its task.
+    pub(super) fn load(data: &Path) -> io::Result<(Self, Vec<TaskRecord>)> {
+        let path = data.join(DIRECTORY);
+        fs::create_dir_all(&path)?;
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&path)? {
+            files.push(entry?.path());
+        }
+        files.sort();
+        let is_record = |file: &&PathBuf| file.to_string_lossy().ends_with(SUFFIX);
+        let records = files.iter().filter(is_record).filter_map(|file| read_or_set_aside(file)).collect();
+        Ok((Self { path }, records))
+    }
+
+    /// Writes records; all of them are durable on return.
+    pub(super) fn save(&self, records: &[TaskRecord]) -> io::Result<()> {
+        let mut names = Vec::with_capacity(records.len());
+        for record in records {
+            let temporary = self.path.join(format!(".{}.tmp", record.task()));
+            let mut file = fs::File::create(&temporary)?;
+            file.write_all(&sealed::seal(record)?)?;
+            file.sync_all()?;
+            names.push((temporary, self.file_of(record.task())));
+        }
+        for (temporary, file) in names {
+            fs::rename(&temporary, &file)?;
+        }
+        fs::sync_dir(&self.path)
+    }
+
+    /// Drops the record of a task. Not synced: should it come back after a crash, its end
+    /// is told once more and it is dropped again.
+    pub(super) fn forget(&self, task: &TaskId) -> io::Result<()> {
+        match fs::remove_file(&self.file_of(task)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn file_of(&self, task: &TaskId) -> PathBuf {
+        self.path.join(format!("{task}{SUFFIX}"))
+    }
+}
+
+fn read_or_set_aside(file: &Path) -> Option<TaskRecord> {
+    let result = fs::read(file).and_then(|bytes| sealed::open::<TaskRecord>(&bytes));
+    let error = match result {
+        Ok(record) => return Some(record),
+        Err(error) => error,
+    };
+    tracing::warn!(file = %file.display(), %error, "a task's record is damaged and set aside; the task is left alone");
+    let mut aside = file.as_os_str().to_owned();
+    aside.push(DAMAGED);
+    if let Err(error) = fs::rename(file, &PathBuf::from(aside)) {
+        tracing::warn!(file = %file.display(), %error, "failed to set the record aside");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Timestamp;
+
+    fn a_record(name: &str) -> TaskRecord {
+        TaskRecord::nameless(&TaskId::new(name), "boot", Timestamp::from_millis(1))
+    }
+
+    #[test]
+    fn records_last_until_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (files, records) = Checkpoints::load(dir.path()).unwrap();
+        assert!(records.is_empty());
+        let (a, b) = (a_record("a"), a_record("b"));
+        files.save(&[a.clone(), b.clone()]).unwrap();
+        files.forget(a.task()).unwrap();
+        files.forget(a.task()).unwrap();
+        assert_eq!(Checkpoints::load(dir.path()).unwrap().1, [b]);
+    }
+
+    #[test]
+    fn a_damaged_record_is_set_aside_and_the_others_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (files, _) = Checkpoints::load(dir.path()).unwrap();
+        files.save(&[a_record("a"), a_record("b")]).unwrap();
+        let file = files.file_of(&TaskId::new("a"));
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes.truncate(bytes.len() / 2);
+        std::fs::write(&file, bytes).unwrap();
+        assert_eq!(Checkpoints::load(dir.path()).unwrap().1, [a_record("b")]);
+        assert!(dir.path().join("checkpoints/a.task.damaged").exists());
+    }
+}

@@ -1,0 +1,473 @@
+//! Decides what an agent does. Pure: no clock, no disk, no sockets.
+//!
+//! Way in: [`on_input`]. Here: fences, introduction, acknowledgements; what happens to
+//! one task is in `tasks`. Tests: `core_tests` (sentences), `core_laws` (any order).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use super::driver::{DriverError, TaskHandle};
+use super::effect::{Effect, Input, Timer};
+use super::record::{StopAsked, TaskRecord};
+use super::tasks::Task;
+use crate::domain::{AgentInfo, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
+
+/// Pause before what was not acknowledged is said again: far longer than a commit takes.
+pub(crate) const RESEND_AFTER: Duration = Duration::from_secs(5);
+
+/// Pause before drivers that did not answer are asked again for what they know of.
+pub(crate) const LIST_AGAIN_AFTER: Duration = Duration::from_secs(5);
+
+/// Updates in one message: about 256 KiB.
+const UPDATES_IN_MESSAGE_MAX: usize = 512;
+
+/// Ended tasks of which the names are remembered, so that a late word does not start them
+/// again. A word that late is stopped by its fence; this guards against restored masters.
+const FORGOTTEN_MAX: usize = 4096;
+
+/// Longest task id: it becomes the name of files and containers.
+const TASK_ID_BYTES_MAX: usize = 240;
+
+/// What the agent knows.
+pub(crate) struct AgentCore {
+    pub(super) info: AgentInfo,
+    pub(super) tasks: BTreeMap<TaskId, Task>,
+    seen: Option<Fence>,
+    assigned: u64,
+    link: Standing,
+    held: PortRanges,
+    strangers: Option<BTreeMap<TaskId, TaskHandle>>,
+    stops_waiting: BTreeMap<TaskId, String>,
+    forgotten: VecDeque<(TaskId, TaskStatus)>,
+    resends: bool,
+    pub(super) is_ending: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Away,
+    Introduced,
+    Registered,
+}
+
+/// What one input leads to, while it is gathered.
+pub(super) struct Turn {
+    pub(super) now: Timestamp,
+    fence: Option<Fence>,
+    changed: BTreeSet<TaskId>,
+    before_news: Vec<Effect>,
+    news: Vec<StatusUpdate>,
+    pub(super) then: Vec<Effect>,
+}
+
+impl Turn {
+    fn at(now: Timestamp) -> Self {
+        Self {
+            now,
+            fence: None,
+            changed: BTreeSet::new(),
+            before_news: Vec::new(),
+            news: Vec::new(),
+            then: Vec::new(),
+        }
+    }
+
+    /// The record of `task` has to be saved.
+    pub(super) fn changed(&mut self, task: &TaskId) {
+        self.changed.insert(task.clone());
+    }
+
+    /// `update` is to be told; its task's record is saved first.
+    pub(super) fn tell(&mut self, update: StatusUpdate) {
+        self.changed(&update.id.task);
+        self.news.push(update);
+    }
+
+    pub(super) fn after(&mut self, delay: Duration, timer: Timer) {
+        self.then.push(Effect::After { delay, timer });
+    }
+
+    fn warn(&mut self, text: String) {
+        self.then.push(Effect::Warn(text));
+    }
+}
+
+/// Takes in one thing that happened and says what to do about it, in order: what must be
+/// durable, then what to tell, then what to do.
+pub(crate) fn on_input(core: &mut AgentCore, input: Input, now: Timestamp) -> Vec<Effect> {
+    let mut turn = Turn::at(now);
+    core.take_in(input, &mut turn);
+    core.finish(turn)
+}
+
+impl AgentCore {
+    /// An agent as its disk remembers it.
+    pub(crate) fn new(info: AgentInfo, seen: Option<Fence>, records: Vec<TaskRecord>) -> Self {
+        let tasks = records.into_iter().map(|record| (record.task().clone(), Task::of(record))).collect();
+        Self {
+            info,
+            tasks,
+            seen,
+            assigned: 0,
+            link: Standing::Away,
+            held: PortRanges::default(),
+            strangers: None,
+            stops_waiting: BTreeMap::new(),
+            forgotten: VecDeque::new(),
+            resends: false,
+            is_ending: false,
+        }
+    }
+
+    /// Ports that our own tasks may hold.
+    pub(crate) fn own_ports(&self) -> PortRanges {
+        let live = self.tasks.values().filter(|task| !task.record.is_ended());
+        PortRanges::new(live.flat_map(|task| {
+            let launch = &task.record.launch;
+            let bound = launch.ports.iter().map(|port| (port.host, port.host));
+            launch.resources.ports.ranges().iter().copied().chain(bound).collect::<Vec<_>>()
+        }))
+    }
+
+    /// Tasks that have not ended.
+    pub(crate) fn live(&self) -> usize {
+        self.tasks.values().filter(|task| !task.record.is_ended()).count()
+    }
+
+    /// The longest time that a live task may take from TERM to KILL.
+    pub(crate) fn longest_grace(&self) -> Duration {
+        let live = self.tasks.values().filter(|task| !task.record.is_ended());
+        live.map(|task| task.record.launch.kill_grace).max().unwrap_or_default()
+    }
+
+    /// Whether a leader has all the news.
+    pub(crate) fn is_all_told(&self) -> bool {
+        self.tasks.values().all(|task| task.record.unacknowledged.is_empty())
+    }
+
+    /// Whether a leader answered our introduction.
+    pub(crate) fn is_registered(&self) -> bool {
+        self.link == Standing::Registered
+    }
+
+    fn take_in(&mut self, input: Input, turn: &mut Turn) {
+        match input {
+            Input::Began => self.begin(turn),
+            Input::Connected => self.introduce(turn),
+            Input::Disconnected => self.link = Standing::Away,
+            Input::Heard(message) => self.hear(message, turn),
+            Input::Listed(result) => self.learn_strangers(result, turn),
+            Input::HeldPorts(ports) => self.learn_held_ports(&ports, turn),
+            Input::Timer(Timer::Resend) => self.resend(turn),
+            Input::Timer(Timer::List) => turn.then.push(Effect::List),
+            Input::StopAll => self.stop_all(turn),
+            Input::PortsTaken { task, taken } => {
+                let ports = self.held.plus(&PortRanges::of(taken.iter().map(|held| held.port)));
+                self.learn_held_ports_for(&task, &ports, turn);
+                self.with(&task, |known| known.on_ports_taken(&taken, turn));
+            }
+            Input::Started { task, result } => self.with(&task, |known| known.on_started(result, turn)),
+            Input::Ended { task, result } => {
+                let boot = self.info.incarnation.boot_id.clone();
+                self.with(&task, |known| known.on_ended(result, &boot, turn));
+            }
+            Input::StopPassed { task, result } => {
+                self.with(&task, |known| known.on_stop_passed(result, turn));
+            }
+            Input::Removed { task, result } => self.on_removed(&task, result, turn),
+            Input::Probed { task, probe } => self.with(&task, |known| known.on_probed(&probe, turn)),
+            Input::Timer(
+                timer @ (Timer::Start(_)
+                | Timer::SlowStart(_)
+                | Timer::Wait(_)
+                | Timer::Stop(_)
+                | Timer::Remove(_)),
+            ) => self.on_task_timer(&timer, turn),
+        }
+    }
+
+    fn with(&mut self, task: &TaskId, act: impl FnOnce(&mut Task)) {
+        if let Some(known) = self.tasks.get_mut(task) {
+            act(known);
+        }
+    }
+
+    fn on_task_timer(&mut self, timer: &Timer, turn: &mut Turn) {
+        let is_ending = self.is_ending;
+        match timer {
+            Timer::Start(task) => self.with(task, |known| known.start_again(is_ending, turn)),
+            Timer::SlowStart(task) => self.with(task, |known| known.tell_slow_start(turn)),
+            Timer::Wait(task) => self.with(task, |known| known.wait(turn)),
+            Timer::Stop(task) => self.with(task, |known| known.stop_again(turn)),
+            Timer::Remove(task) => self.with(task, |known| known.remove(turn)),
+            Timer::Resend | Timer::List => {}
+        }
+    }
+
+    fn begin(&mut self, turn: &mut Turn) {
+        let boot = self.info.incarnation.boot_id.clone();
+        for task in self.tasks.values_mut() {
+            task.resume(&boot, turn);
+        }
+        turn.then.push(Effect::List);
+    }
+
+    fn introduce(&mut self, turn: &mut Turn) {
+        self.link = Standing::Introduced;
+        let told = |task: &&Task| !(task.record.is_ended() && task.record.unacknowledged.is_empty());
+        turn.then.push(Effect::Send(FromAgent::Register(Register {
+            protocol: PROTOCOL_VERSION,
+            cluster: self.seen.as_ref().map(|seen| seen.cluster.clone()),
+            seen: self.seen.clone(),
+            agent: self.info.clone(),
+            held_ports: self.held.clone(),
+            tasks: self.tasks.values().filter(told).map(|task| task.record.report()).collect(),
+        })));
+    }
+
+    fn hear(&mut self, message: FromMaster, turn: &mut Turn) {
+        match message {
+            FromMaster::Welcome { fence, .. } => {
+                if self.heed(&fence, turn) {
+                    self.link = Standing::Registered;
+                    self.say_again(turn);
+                }
+            }
+            FromMaster::Assign { fence, full, tasks } => {
+                // Only lists are compared with lists: an acknowledgement may overtake one.
+                if self.heed(&fence, turn) && fence.index >= self.assigned {
+                    self.assigned = fence.index;
+                    self.assign(full, tasks, turn);
+                }
+            }
+            FromMaster::Acknowledge { fence, updates } => {
+                if self.heed(&fence, turn) {
+                    for id in updates {
+                        self.with(&id.task, |known| known.acknowledge(id.seq, turn));
+                    }
+                }
+            }
+            FromMaster::HeartbeatAck { fence, .. } => {
+                self.heed(&fence, turn);
+            }
+            // Both are about addresses, which are the link's business.
+            FromMaster::Redirect { .. } | FromMaster::Refuse { .. } => {}
+        }
+    }
+
+    /// Whether whoever sent `fence` may command us. Remembers the highest fence; a new
+    /// term is kept on disk before anything is done for it.
+    fn heed(&mut self, fence: &Fence, turn: &mut Turn) -> bool {
+        let Some(seen) = &mut self.seen else {
+            self.seen = Some(fence.clone());
+            turn.fence = Some(fence.clone());
+            return true;
+        };
+        if seen.cluster != fence.cluster {
+            let text = format!(
+                "this agent belongs to cluster {}, the master to {}: point --masters at the right \
+                 cluster, or give the agent an empty --data-dir to move it",
+                seen.cluster, fence.cluster
+            );
+            turn.then.push(Effect::Disconnect(text));
+            return false;
+        }
+        let (known, said) = ((seen.epoch, seen.term), (fence.epoch, fence.term));
+        if said < known {
+            let text = format!("term {} of this master is over, term {} is known", fence.term, seen.term);
+            turn.then.push(Effect::Disconnect(text));
+            return false;
+        }
+        if said > known {
+            turn.fence = Some(fence.clone());
+            *seen = fence.clone();
+            self.assigned = 0;
+            return true;
+        }
+        seen.index = seen.index.max(fence.index);
+        true
+    }
+
+    fn assign(&mut self, full: bool, wanted: Vec<Assignment>, turn: &mut Turn) {
+        if full {
+            self.warn_of_unnamed(&wanted, turn);
+        }
+        for one in wanted {
+            match one {
+                Assignment::Run(launch) => self.run(*launch, turn),
+                Assignment::Stop { task, reason } => self.stop(&task, &reason, turn),
+            }
+        }
+    }
+
+    /// Nothing stops because a list does not name it; people are told.
+    fn warn_of_unnamed(&self, wanted: &[Assignment], turn: &mut Turn) {
+        let named: BTreeSet<&TaskId> = wanted.iter().map(Assignment::task).collect();
+        let unnamed = self.tasks.values().filter(|task| !task.record.is_ended());
+        for task in unnamed.map(|task| task.record.task()).filter(|task| !named.contains(task)) {
+            turn.warn(format!("task {task} runs here but the masters do not know it; it is left alone"));
+        }
+    }
+
+    fn run(&mut self, launch: TaskLaunch, turn: &mut Turn) {
+        let id = launch.task.clone();
+        if self.is_ending || self.tasks.contains_key(&id) {
+            return;
+        }
+        if !may_name_files(&id) {
+            turn.warn(format!("task id {id:?} cannot name a file; the task is not started"));
+            return;
+        }
+        let boot = &self.info.incarnation.boot_id;
+        if let Some((_, end)) = self.forgotten.iter().find(|(task, _)| *task == id) {
+            let mut task = Task::of(TaskRecord::accepted(launch, boot, turn.now));
+            turn.tell(task.record.tell(end.clone()));
+            self.tasks.insert(id, task);
+            return;
+        }
+        let was_there = self.strangers.as_mut().is_some_and(|known| known.remove(&id).is_some());
+        let mut task = Task::of(TaskRecord::accepted(launch, boot, turn.now));
+        task.start(!was_there, turn);
+        self.tasks.insert(id, task);
+    }
+
+    fn stop(&mut self, id: &TaskId, reason: &str, turn: &mut Turn) {
+        let wanted = || StopAsked::Wanted { reason: reason.to_owned() };
+        if let Some(task) = self.tasks.get_mut(id) {
+            return task.ask_stop(wanted(), turn);
+        }
+        if !may_name_files(id) {
+            return;
+        }
+        let Some(strangers) = &mut self.strangers else {
+            // Whether it runs here is not known before the drivers have answered.
+            self.stops_waiting.insert(id.clone(), reason.to_owned());
+            return;
+        };
+        let mut record = TaskRecord::nameless(id, &self.info.incarnation.boot_id, turn.now);
+        record.handle = strangers.remove(id);
+        let is_here = record.handle.is_some();
+        let mut task = Task::of(record);
+        if is_here {
+            task.ask_stop(wanted(), turn);
+        } else {
+            let text = format!("{reason}; the task was not on this agent any more");
+            task.end(TaskState::Killed, &text, None, turn);
+        }
+        self.tasks.insert(id.clone(), task);
+    }
+
+    fn learn_strangers(&mut self, result: Result<Vec<TaskHandle>, DriverError>, turn: &mut Turn) {
+        let handles = match result {
+            Ok(handles) => handles,
+            Err(error) => {
+                turn.warn(format!("cannot look for tasks without a record: {error}"));
+                return turn.after(LIST_AGAIN_AFTER, Timer::List);
+            }
+        };
+        let unknown = handles.into_iter().filter(|handle| !self.tasks.contains_key(&handle.task));
+        let strangers: BTreeMap<_, _> = unknown.map(|handle| (handle.task.clone(), handle)).collect();
+        for task in strangers.keys() {
+            turn.warn(format!(
+                "task {task} is here without a record; it is left alone until a master names it"
+            ));
+        }
+        self.strangers = Some(strangers);
+        for (task, reason) in std::mem::take(&mut self.stops_waiting) {
+            self.stop(&task, &reason, turn);
+        }
+    }
+
+    fn learn_held_ports(&mut self, found: &PortRanges, turn: &mut Turn) {
+        self.hold(found.minus(&self.own_ports()), turn);
+    }
+
+    /// As [`Self::learn_held_ports`], but `task` does not count: it could not take its ports.
+    fn learn_held_ports_for(&mut self, task: &TaskId, found: &PortRanges, turn: &mut Turn) {
+        let claimed = self.tasks.get(task).map(|task| task.record.launch.resources.ports.clone());
+        let others = self.own_ports().minus(&claimed.unwrap_or_default());
+        self.hold(found.minus(&others), turn);
+    }
+
+    fn hold(&mut self, held: PortRanges, turn: &mut Turn) {
+        if held == self.held {
+            return;
+        }
+        self.held = held.clone();
+        if self.is_registered() {
+            turn.before_news.push(Effect::Send(FromAgent::HeldPorts { ports: held }));
+        }
+    }
+
+    fn on_removed(&mut self, task: &TaskId, result: Result<(), DriverError>, turn: &mut Turn) {
+        let Some(known) = self.tasks.get_mut(task) else { return };
+        if !known.on_removed(result, turn) {
+            return;
+        }
+        let Some(known) = self.tasks.remove(task) else { return };
+        turn.then.push(Effect::Forget(task.clone()));
+        self.forgotten.push_back((task.clone(), known.record.status));
+        if self.forgotten.len() > FORGOTTEN_MAX {
+            self.forgotten.pop_front();
+        }
+    }
+
+    fn resend(&mut self, turn: &mut Turn) {
+        self.resends = false;
+        if self.is_registered() {
+            self.say_again(turn);
+        }
+    }
+
+    fn say_again(&self, turn: &mut Turn) {
+        turn.news = self.tasks.values().flat_map(|task| task.record.unacknowledged.iter().cloned()).collect();
+    }
+
+    fn stop_all(&mut self, turn: &mut Turn) {
+        self.is_ending = true;
+        for task in self.tasks.values_mut() {
+            task.ask_stop(
+                StopAsked::Wanted { reason: "the agent ends and stops its tasks".to_owned() },
+                turn,
+            );
+        }
+    }
+
+    fn finish(&mut self, mut turn: Turn) -> Vec<Effect> {
+        let mut effects: Vec<Effect> = turn.fence.take().map(Effect::SaveFence).into_iter().collect();
+        let changed = turn.changed.iter().filter_map(|task| self.tasks.get(task));
+        effects.extend(changed.map(|task| Effect::Save(Box::new(task.record.clone()))));
+        effects.append(&mut turn.before_news);
+        if self.is_registered() {
+            for updates in turn.news.chunks(UPDATES_IN_MESSAGE_MAX) {
+                effects.push(Effect::Send(FromAgent::Status { updates: updates.to_vec() }));
+            }
+        }
+        effects.append(&mut turn.then);
+        if !self.resends && self.is_registered() && !self.is_all_told() {
+            self.resends = true;
+            effects.push(Effect::After { delay: RESEND_AFTER, timer: Timer::Resend });
+        }
+        effects
+    }
+}
+
+/// Task ids name files and containers; ours always may.
+fn may_name_files(task: &TaskId) -> bool {
+    let text = task.as_str();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    !text.is_empty()
+        && text.len() <= TASK_ID_BYTES_MAX
+        && !text.starts_with('.')
+        && text.bytes().all(is_plain)
+}
+
+/// A status of a task that says only its state, with what is lasting of the one before.
+pub(super) fn next_status(before: &TaskStatus, state: TaskState, at: Timestamp, text: &str) -> TaskStatus {
+    TaskStatus {
+        health: before.health.clone(),
+        ip_addresses: before.ip_addresses.clone(),
+        ..TaskStatus::new(state, at, text)
+    }
+}

@@ -1,0 +1,183 @@
+//! Carries out slow effects beside the loop: driver calls, probes, times. Each hands its
+//! outcome back as an [`Input`].
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::sleep;
+
+use super::PortProbe;
+use super::driver::{TaskDriver, TaskHandle};
+use super::effect::{Input, Timer};
+use super::health::{self, PROBES_MAX, Watch};
+use super::view::{AgentView, Operation};
+use crate::domain::{LaunchCheck, PortRanges, TaskId, TaskLaunch};
+use crate::world;
+
+/// Starts at the same time: an engine gets slower, not faster, with more.
+const STARTS_MAX: usize = 32;
+/// Stops and removals at the same time; apart from starts, which may wait for images.
+const ENDINGS_MAX: usize = 32;
+
+/// Operations under way. Dropping it ends none of the tasks that they concern.
+pub(super) struct Operations {
+    pub(super) driver: Arc<dyn TaskDriver>,
+    pub(super) ports: Option<Arc<dyn PortProbe>>,
+    pub(super) probe_host: String,
+    pub(super) view: Arc<AgentView>,
+    results: mpsc::Sender<Input>,
+    running: JoinSet<()>,
+    checks: BTreeMap<TaskId, Vec<AbortHandle>>,
+    starts: Arc<Semaphore>,
+    endings: Arc<Semaphore>,
+    probes: Arc<Semaphore>,
+}
+
+impl Operations {
+    pub(super) fn new(
+        driver: Arc<dyn TaskDriver>,
+        ports: Option<Arc<dyn PortProbe>>,
+        probe_host: String,
+        view: Arc<AgentView>,
+        results: mpsc::Sender<Input>,
+    ) -> Self {
+        Self {
+            driver,
+            ports,
+            probe_host,
+            view,
+            results,
+            running: JoinSet::new(),
+            checks: BTreeMap::new(),
+            starts: Arc::new(Semaphore::new(STARTS_MAX)),
+            endings: Arc::new(Semaphore::new(ENDINGS_MAX)),
+            probes: Arc::new(Semaphore::new(PROBES_MAX)),
+        }
+    }
+
+    fn spawn(&mut self, work: impl Future<Output = Input> + Send + 'static) -> AbortHandle {
+        let results = self.results.clone();
+        self.running.spawn(world::inherit(async move {
+            let input = work.await;
+            let _ = results.send(input).await;
+        }))
+    }
+
+    pub(super) fn start(&mut self, launch: Box<TaskLaunch>, check_ports: bool) {
+        let (driver, view, starts) = (self.driver.clone(), self.view.clone(), self.starts.clone());
+        let probe = self.ports.clone().filter(|_| check_ports);
+        self.spawn(async move {
+            let _permit = starts.acquire().await;
+            let task = launch.task.clone();
+            if let Some(probe) = probe {
+                let wanted = PortRanges::of(launch.ports.iter().map(|port| port.host));
+                let taken = world::blocking(move || probe.held(&wanted)).await;
+                if !taken.is_empty() {
+                    return Input::PortsTaken { task, taken };
+                }
+            }
+            let result = driver.start(&launch).await;
+            view.count(Operation::Start, result.is_ok());
+            Input::Started { task, result }
+        });
+    }
+
+    pub(super) fn wait(&mut self, handle: TaskHandle) {
+        let driver = self.driver.clone();
+        self.spawn(async move {
+            let result = driver.wait(&handle).await;
+            Input::Ended { task: handle.task, result }
+        });
+    }
+
+    pub(super) fn stop(&mut self, handle: TaskHandle, grace: Duration) {
+        let (driver, view, endings) = (self.driver.clone(), self.view.clone(), self.endings.clone());
+        self.spawn(async move {
+            let _permit = endings.acquire().await;
+            let result = driver.stop(&handle, grace).await;
+            view.count(Operation::Stop, result.is_ok());
+            Input::StopPassed { task: handle.task, result }
+        });
+    }
+
+    pub(super) fn remove(&mut self, handle: TaskHandle) {
+        let (driver, view, endings) = (self.driver.clone(), self.view.clone(), self.endings.clone());
+        self.spawn(async move {
+            let _permit = endings.acquire().await;
+            let result = driver.remove(&handle).await;
+            view.count(Operation::Remove, result.is_ok());
+            Input::Removed { task: handle.task, result }
+        });
+    }
+
+    pub(super) fn list(&mut self) {
+        let (driver, view) = (self.driver.clone(), self.view.clone());
+        self.spawn(async move {
+            let result = driver.list().await;
+            view.count(Operation::List, result.is_ok());
+            Input::Listed(result)
+        });
+    }
+
+    /// Looks for strangers on `among`, which are none of our tasks' ports.
+    pub(super) fn look_at_ports(&mut self, among: PortRanges) {
+        let Some(probe) = self.ports.clone() else { return };
+        self.spawn(async move {
+            let held = world::blocking(move || probe.held(&among)).await;
+            Input::HeldPorts(PortRanges::of(held.iter().map(|held| held.port)))
+        });
+    }
+
+    pub(super) fn after(&mut self, delay: Duration, timer: Timer) {
+        self.spawn(async move {
+            sleep(delay).await;
+            Input::Timer(timer)
+        });
+    }
+
+    pub(super) fn start_checks(&mut self, handle: &TaskHandle, checks: Vec<LaunchCheck>, is_new: bool) {
+        self.stop_checks(&handle.task);
+        let mut started = Vec::with_capacity(checks.len());
+        for check in checks {
+            let watch = health::watch(Watch {
+                check,
+                handle: handle.clone(),
+                host: self.probe_host.clone(),
+                is_new,
+                driver: self.driver.clone(),
+                probes: self.probes.clone(),
+                results: self.results.clone(),
+            });
+            started.push(self.running.spawn(world::inherit(watch)));
+        }
+        self.checks.insert(handle.task.clone(), started);
+    }
+
+    pub(super) fn stop_checks(&mut self, task: &TaskId) {
+        for check in self.checks.remove(task).into_iter().flatten() {
+            check.abort();
+        }
+    }
+
+    /// Waits for one operation to end; a bug in one ends the process.
+    pub(super) async fn next_ended(&mut self) {
+        if let Some(Err(error)) = self.running.join_next().await
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Drops what is under way and waits until all of it is gone. Tasks run on.
+    pub(super) async fn shut_down(&mut self) {
+        self.running.shutdown().await;
+    }
+}

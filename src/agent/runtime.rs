@@ -1,0 +1,268 @@
+//! The agent's loop: gather one input, ask the core, perform the effects.
+//!
+//! Way in: [`Runtime::run`]. Knows no rule: what to do is the core's business, how is
+//! `perform`'s, `link`'s and `checkpoint`'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::checkpoint::Checkpoints;
+use super::core::{AgentCore, on_input};
+use super::effect::{Effect, Input};
+use super::home::AgentHome;
+use super::link::{self, LinkEvent};
+use super::perform::Operations;
+use super::record::TaskRecord;
+use crate::domain::{PortRanges, Timestamp};
+use crate::protocol::FromAgent;
+use crate::world::{self, Clock};
+
+/// Outcomes that wait for the loop; beyond it operations wait to hand theirs in.
+pub(super) const INPUTS_MAX: usize = 1024;
+/// Messages of masters that wait for the loop; beyond it nothing more is read.
+const LINK_EVENTS_MAX: usize = 64;
+/// How often strangers are looked for on our ports.
+const PORTS_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+/// Pause before a record is written again that the disk did not take.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// When the agent ends with its tasks: time beyond the longest grace until it gives up.
+const ENDING_MARGIN: Duration = Duration::from_secs(5);
+/// And time to tell the leader of their ends.
+const TELLING_MAX: Duration = Duration::from_secs(1);
+
+pub(super) struct Runtime {
+    pub(super) core: AgentCore,
+    pub(super) home: AgentHome,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) operations: Operations,
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) masters: Vec<String>,
+    pub(super) all_ports: PortRanges,
+    pub(super) stop_tasks_on_shutdown: bool,
+    pub(super) outbox: Option<mpsc::Sender<FromAgent>>,
+    /// Effects that wait for a disk that takes records again.
+    pub(super) withheld: Vec<Effect>,
+    /// When those are tried again.
+    pub(super) save_again_at: Option<Instant>,
+}
+
+/// What the loop hears.
+enum Heard {
+    Input(Box<Input>),
+    Link(LinkEvent),
+    OperationEnded,
+    LookAtPorts,
+    SaveAgain,
+    Shutdown,
+    TimeIsUp,
+}
+
+impl Runtime {
+    /// Runs until `shutdown`, and then until tasks are stopped where that is wanted.
+    pub(super) async fn run(mut self, shutdown: CancellationToken) {
+        let (events, mut link) = mpsc::channel(LINK_EVENTS_MAX);
+        let linking = world::spawn(link::run(std::mem::take(&mut self.masters), events));
+        let mut ports = interval(PORTS_LOOKED_AT_EVERY);
+        ports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.turn(Input::Began).await;
+        let mut ends_at: Option<Instant> = None;
+        loop {
+            let heard = self.next(&mut link, &mut ports, &shutdown, ends_at).await;
+            match heard {
+                Heard::Input(input) => self.turn(*input).await,
+                Heard::Link(event) => self.on_link(event).await,
+                Heard::OperationEnded => {}
+                Heard::LookAtPorts => {
+                    let among = self.all_ports.minus(&self.core.own_ports());
+                    self.operations.look_at_ports(among);
+                }
+                Heard::SaveAgain => self.save_again().await,
+                Heard::Shutdown => {
+                    if !self.stop_tasks_on_shutdown {
+                        break;
+                    }
+                    let longest = self.core.longest_grace();
+                    ends_at = Some(Instant::now() + longest + ENDING_MARGIN);
+                    self.turn(Input::StopAll).await;
+                }
+                Heard::TimeIsUp => break,
+            }
+            ends_at = self.soon_done(ends_at);
+        }
+        if self.stop_tasks_on_shutdown && self.core.live() > 0 {
+            tracing::warn!(tasks = self.core.live(), "tasks did not end in time and are left running");
+        }
+        linking.abort();
+        let _ = linking.await;
+        self.operations.shut_down().await;
+        self.operations.view.set_registered(false);
+    }
+
+    /// Once every task has ended there is only the leader left to be told.
+    fn soon_done(&self, ends_at: Option<Instant>) -> Option<Instant> {
+        let ends_at = ends_at?;
+        if self.core.live() > 0 {
+            return Some(ends_at);
+        }
+        let is_told = self.core.is_all_told() || !self.core.is_registered();
+        let now = Instant::now();
+        Some(if is_told { now } else { ends_at.min(now + TELLING_MAX) })
+    }
+
+    async fn next(
+        &mut self,
+        link: &mut mpsc::Receiver<LinkEvent>,
+        ports: &mut Interval,
+        shutdown: &CancellationToken,
+        ends_at: Option<Instant>,
+    ) -> Heard {
+        let is_ending = ends_at.is_some();
+        let save_again_at = self.save_again_at;
+        let now = Instant::now();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled(), if !is_ending => Heard::Shutdown,
+            () = sleep_until(ends_at.unwrap_or(now)), if is_ending => Heard::TimeIsUp,
+            Some(input) = self.inputs.recv() => Heard::Input(Box::new(input)),
+            Some(event) = link.recv() => Heard::Link(event),
+            () = self.operations.next_ended(), if !self.operations.is_idle() => Heard::OperationEnded,
+            _ = ports.tick() => Heard::LookAtPorts,
+            () = sleep_until(save_again_at.unwrap_or(now)), if save_again_at.is_some() => Heard::SaveAgain,
+        }
+    }
+
+    async fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up(outbox) => {
+                self.outbox = Some(outbox);
+                self.turn(Input::Connected).await;
+            }
+            LinkEvent::Heard(message) => self.turn(Input::Heard(message)).await,
+            LinkEvent::Down => {
+                self.outbox = None;
+                self.turn(Input::Disconnected).await;
+            }
+        }
+    }
+
+    async fn turn(&mut self, input: Input) {
+        let now = Timestamp::from_millis(self.clock.now_millis());
+        let effects = on_input(&mut self.core, input, now);
+        self.operations.view.set_registered(self.core.is_registered());
+        self.perform(effects).await;
+    }
+
+    /// Saves first: nothing is told or done before what it rests on is durable. While the
+    /// disk takes nothing, only what ends or observes tasks is done.
+    async fn perform(&mut self, effects: Vec<Effect>) {
+        if self.withheld.is_empty() {
+            match self.save(&effects).await {
+                Ok(()) => return effects.into_iter().for_each(|effect| self.do_one(effect)),
+                Err(error) => {
+                    self.save_again_at = Some(Instant::now() + SAVE_AGAIN_AFTER);
+                    let path = self.home.path().display().to_string();
+                    tracing::error!(%error, path, "failed to save what tasks do; no news and no starts until the disk takes it");
+                }
+            }
+        }
+        for effect in effects {
+            if needs_disk(&effect) {
+                self.withheld.push(effect);
+            } else {
+                self.do_one(effect);
+            }
+        }
+    }
+
+    async fn save_again(&mut self) {
+        self.save_again_at = None;
+        let effects = std::mem::take(&mut self.withheld);
+        self.perform(effects).await;
+    }
+
+    async fn save(&mut self, effects: &[Effect]) -> std::io::Result<()> {
+        let mut records: Vec<TaskRecord> = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::SaveFence(fence) => self.home.save_fence(fence)?,
+                Effect::Save(record) => {
+                    records.retain(|earlier| earlier.task() != record.task());
+                    records.push(TaskRecord::clone(record));
+                }
+                _ => {}
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let checkpoints = self.checkpoints.clone();
+        let (records, result) = world::blocking(move || {
+            let result = checkpoints.save(&records);
+            (records, result)
+        })
+        .await;
+        records.iter().for_each(|record| self.operations.view.enter(record));
+        result
+    }
+
+    fn do_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::SaveFence(_) | Effect::Save(_) => {} // Saved together, before.
+            Effect::Forget(task) => {
+                self.operations.view.forget(&task);
+                if let Err(error) = self.checkpoints.forget(&task) {
+                    tracing::warn!(%task, %error, "failed to drop a task's record");
+                }
+            }
+            Effect::Send(message) => self.send(message),
+            Effect::Disconnect(reason) => {
+                tracing::warn!(reason, "leaving this master");
+                self.outbox = None;
+            }
+            Effect::Start { launch, check_ports } => self.operations.start(launch, check_ports),
+            Effect::Wait(handle) => self.operations.wait(handle),
+            Effect::Stop { handle, grace } => self.operations.stop(handle, grace),
+            Effect::Remove(handle) => self.operations.remove(handle),
+            Effect::List => self.operations.list(),
+            Effect::StartChecks { handle, checks, is_new } => {
+                self.operations.start_checks(&handle, checks, is_new);
+            }
+            Effect::StopChecks(task) => self.operations.stop_checks(&task),
+            Effect::After { delay, timer } => self.operations.after(delay, timer),
+            Effect::Warn(text) => tracing::warn!("{text}"),
+        }
+    }
+
+    /// What is not taken is told again: by the timer, or to the next master.
+    fn send(&mut self, message: FromAgent) {
+        let Some(outbox) = &self.outbox else { return };
+        if outbox.try_send(message).is_err() {
+            tracing::warn!("the master takes no more messages; leaving it");
+            self.outbox = None;
+        }
+    }
+}
+
+fn needs_disk(effect: &Effect) -> bool {
+    match effect {
+        Effect::SaveFence(_)
+        | Effect::Save(_)
+        | Effect::Forget(_)
+        | Effect::Send(_)
+        | Effect::Start { .. }
+        | Effect::Remove(_) => true,
+        Effect::Disconnect(_)
+        | Effect::Wait(_)
+        | Effect::Stop { .. }
+        | Effect::List
+        | Effect::StartChecks { .. }
+        | Effect::StopChecks(_)
+        | Effect::After { .. }
+        | Effect::Warn(_) => false,
+    }
+}

@@ -1,0 +1,335 @@
+//! The whole agent against a master that speaks the words over a real socket, with tasks
+//! that exist in memory.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::driver::fake::FakeMachine;
+use super::{Agent, AgentHome, AgentParts, AgentSettings, AgentView};
+use crate::domain::{
+    Attributes, ClusterId, Exit, Process, Resources, TaskId, TaskLaunch, TaskState, UpdateId,
+};
+use crate::line::{Line, LineSender};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate};
+use crate::world::net::TcpListener;
+use crate::world::{self, SystemClock};
+
+/// Longest wait for anything that should happen soon.
+const SOON: Duration = Duration::from_secs(10);
+
+struct Master {
+    listener: TcpListener,
+    term: u64,
+    index: u64,
+}
+
+/// A registered agent, as its master sees it.
+struct Session {
+    sender: LineSender,
+    said: mpsc::Receiver<FromAgent>,
+    register: Register,
+}
+
+impl Master {
+    async fn new() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), term: 1, index: 1 }
+    }
+
+    fn address(&self) -> String {
+        self.listener.local_addr().unwrap().to_string()
+    }
+
+    fn fence(&self) -> Fence {
+        Fence { cluster: ClusterId::new("c"), epoch: 1, term: self.term, index: self.index }
+    }
+
+    /// Takes one connection up to the introduction, and does not answer it.
+    async fn accept(&self) -> (Line, Register) {
+        let (stream, _) = timeout(SOON, self.listener.accept()).await.unwrap().unwrap();
+        let (mut line, _) = Line::accept(stream).await.unwrap();
+        match timeout(SOON, line.receive()).await.unwrap().unwrap().unwrap() {
+            FromAgent::Register(register) => (line, register),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn welcome(&self) -> Session {
+        let (mut line, register) = self.accept().await;
+        let welcome = FromMaster::Welcome { protocol: 1, fence: self.fence(), heartbeat_millis: 100 };
+        line.send(&welcome).await.unwrap();
+        let (sender, mut receiver) = line.split();
+        let (saying, said) = mpsc::channel(100);
+        world::spawn(async move {
+            while let Ok(Some(message)) = receiver.receive::<FromAgent>().await {
+                if !matches!(message, FromAgent::Heartbeat { .. }) && saying.send(message).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Session { sender, said, register }
+    }
+
+    async fn assign(&mut self, session: &mut Session, tasks: Vec<Assignment>) {
+        self.index += 1;
+        let message = FromMaster::Assign { fence: self.fence(), full: false, tasks };
+        session.sender.send(&message).await.unwrap();
+    }
+
+    async fn run(&mut self, session: &mut Session, task: &str, line: &str) {
+        self.assign(session, vec![Assignment::Run(Box::new(a_launch(task, line)))]).await;
+    }
+
+    async fn acknowledge(&mut self, session: &mut Session, update: &StatusUpdate) {
+        self.index += 1;
+        let updates: Vec<UpdateId> = vec![update.id.clone()];
+        let message = FromMaster::Acknowledge { fence: self.fence(), updates };
+        session.sender.send(&message).await.unwrap();
+    }
+}
+
+impl Session {
+    /// Waits until the agent tells `state` of `task`.
+    async fn hears(&mut self, task: &str, state: TaskState) -> StatusUpdate {
+        let wait = async {
+            loop {
+                let Some(FromAgent::Status { updates }) = self.said.recv().await else {
+                    panic!("connection ended");
+                };
+                let found = updates
+                    .into_iter()
+                    .find(|update| update.id.task.as_str() == task && update.status.state == state);
+                if let Some(update) = found {
+                    return update;
+                }
+            }
+        };
+        timeout(SOON, wait).await.unwrap_or_else(|_| panic!("{task} never was {state:?}"))
+    }
+}
+
+fn a_launch(task: &str, line: &str) -> TaskLaunch {
+    let process = Process::Shell(line.to_owned());
+    let record = super::TaskRecord::nameless(&TaskId::new(task), "", crate::domain::Timestamp::default());
+    TaskLaunch { process, ..record.launch }
+}
+
+/// One run of an agent's process.
+struct Running {
+    shutdown: CancellationToken,
+    running: tokio::task::JoinHandle<()>,
+    view: Arc<AgentView>,
+}
+
+impl Running {
+    async fn end(self) {
+        self.shutdown.cancel();
+        timeout(SOON, self.running).await.unwrap().unwrap();
+    }
+
+    /// As by `kill -9`: nothing is told, nothing is cleaned up.
+    async fn kill(self) {
+        self.running.abort();
+        let _ = self.running.await;
+    }
+
+    async fn forgets_everything(&self) {
+        let wait = async {
+            while !self.view.tasks().is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, wait).await.unwrap();
+    }
+}
+
+struct Setup {
+    stop_tasks_on_shutdown: bool,
+    boot_id: &'static str,
+}
+
+const USUAL: Setup = Setup { stop_tasks_on_shutdown: false, boot_id: "boot-1" };
+
+fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup: &Setup) -> Running {
+    let settings = AgentSettings {
+        masters,
+        hostname: "localhost".to_owned(),
+        http: String::new(),
+        probe_host: "127.0.0.1".to_owned(),
+        totals: Resources::default(),
+        attributes: Attributes::new(),
+        has_docker: false,
+        version: "test".to_owned(),
+        boot_id: setup.boot_id.to_owned(),
+        stop_tasks_on_shutdown: setup.stop_tasks_on_shutdown,
+    };
+    let parts = AgentParts { driver: Arc::new(machine.driver()), ports: None, clock: Arc::new(SystemClock) };
+    let home = AgentHome::open(data, &SystemClock).unwrap();
+    let agent = Agent::open(home, settings, parts).unwrap();
+    let shutdown = CancellationToken::new();
+    let view = agent.view();
+    let running = world::spawn(agent.run(shutdown.clone()));
+    Running { shutdown, running, view }
+}
+
+#[tokio::test]
+async fn a_task_runs_ends_is_acknowledged_and_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    assert!(session.register.tasks.is_empty());
+
+    master.run(&mut session, "a", "serve").await;
+    let running = session.hears("a", TaskState::Running).await;
+    master.acknowledge(&mut session, &running).await;
+    machine.end(&TaskId::new("a"), Exit { code: Some(3), ..Exit::default() }, "");
+    let failed = session.hears("a", TaskState::Failed).await;
+    assert_eq!(failed.status.message, "Command exited with status 3");
+    master.acknowledge(&mut session, &failed).await;
+    agent.forgets_everything().await;
+    agent.end().await;
+    assert_eq!(std::fs::read_dir(dir.path().join("checkpoints")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_is_told_before_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    master.run(&mut session, "a", "serve").await;
+    session.hears("a", TaskState::Running).await;
+    let stop = Assignment::Stop { task: TaskId::new("a"), reason: "scaled down".to_owned() };
+    master.assign(&mut session, vec![stop]).await;
+    let killing = session.hears("a", TaskState::Killing).await;
+    let killed = session.hears("a", TaskState::Killed).await;
+    assert_eq!(
+        (killing.status.message.as_str(), killed.status.exit.unwrap().signal),
+        ("scaled down", Some(15))
+    );
+    assert!(killing.id.seq < killed.id.seq);
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn news_is_told_to_the_next_leader_until_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut first = Master::new().await;
+    let mut second = Master::new().await;
+    second.term = 2;
+    let masters = vec![first.address(), second.address()];
+    let agent = an_agent(dir.path(), vec![first.address()], &machine, &USUAL);
+    let mut session = first.welcome().await;
+    first.run(&mut session, "a", "exit 0").await;
+    session.hears("a", TaskState::Finished).await;
+    agent.end().await;
+    drop(session);
+
+    let agent = an_agent(dir.path(), masters, &machine, &USUAL);
+    // Whichever is asked first sends the agent on.
+    let redirecting = world::spawn(async move {
+        let leader = second.address();
+        loop {
+            tokio::select! {
+                (mut line, _) = first.accept() => {
+                    line.send(&FromMaster::Redirect { leader: Some(leader.clone()) }).await.unwrap();
+                }
+                session = second.welcome() => return (second, session),
+            }
+        }
+    });
+    let (mut second, mut session) = timeout(SOON, redirecting).await.unwrap().unwrap();
+    assert_eq!(session.register.tasks.len(), 1);
+    assert_eq!(session.register.seen.as_ref().map(|seen| seen.term), Some(1));
+    let finished = session.hears("a", TaskState::Finished).await;
+    second.acknowledge(&mut session, &finished).await;
+    agent.forgets_everything().await;
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_killed_agent_finds_its_task_again_and_starts_it_no_second_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    master.run(&mut session, "a", "serve").await;
+    session.hears("a", TaskState::Running).await;
+    agent.kill().await;
+
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    assert_eq!(session.register.agent.incarnation.run, 2);
+    let reports: Vec<_> = session.register.tasks.iter().map(|report| report.status.state).collect();
+    assert_eq!(reports, [TaskState::Running]);
+    master.run(&mut session, "a", "serve").await;
+    machine.end(&TaskId::new("a"), Exit { code: Some(0), ..Exit::default() }, "");
+    session.hears("a", TaskState::Finished).await;
+    assert_eq!(machine.starts(&TaskId::new("a")), 1);
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_restarted_machine_tells_at_once_that_its_tasks_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    master.run(&mut session, "a", "serve").await;
+    session.hears("a", TaskState::Running).await;
+    agent.kill().await;
+    machine.reboot();
+
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &Setup { boot_id: "boot-2", ..USUAL });
+    let mut session = master.welcome().await;
+    let lost = session.hears("a", TaskState::Lost).await;
+    assert_eq!(lost.status.message, "the machine was restarted");
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn tasks_outlive_the_agents_end_unless_it_is_told_to_stop_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    master.run(&mut session, "a", "serve").await;
+    session.hears("a", TaskState::Running).await;
+    agent.end().await;
+    assert_eq!(machine.running().len(), 1);
+
+    let taking_along = Setup { stop_tasks_on_shutdown: true, ..USUAL };
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &taking_along);
+    let mut session = master.welcome().await;
+    let ending = world::spawn(agent.end());
+    session.hears("a", TaskState::Killed).await;
+    timeout(SOON, ending).await.unwrap().unwrap();
+    assert!(machine.running().is_empty());
+}
+
+#[tokio::test]
+async fn a_silent_master_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    master.run(&mut session, "a", "serve").await;
+    session.hears("a", TaskState::Running).await;
+    // Heartbeats stay without an answer: the agent comes again, and its task runs on.
+    let again = master.welcome().await;
+    assert_eq!(again.register.tasks.len(), 1);
+    assert_eq!(machine.running().len(), 1);
+    agent.end().await;
+}

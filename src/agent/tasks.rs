@@ -1,0 +1,311 @@
+//! The life of one task on its agent: started once, told to stop by name, ended, forgotten.
+//!
+//! Pure part of `core`. A [`Task`] is the record that disk keeps and what only this run
+//! of the agent knows: which operations are under way.
+
+use std::time::Duration;
+
+use super::core::{Turn, next_status};
+use super::driver::{DriverError, Ended, Started};
+use super::effect::{Effect, HeldPort, Timer};
+use super::exit_text;
+use super::record::{StopAsked, TaskRecord};
+use super::verdict::{self, Probe};
+use crate::domain::{Exit, TaskState};
+
+/// First pause after a driver did not answer; doubles up to [`RETRY_AFTER_MAX`].
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// Longest pause between tries: drivers come back when people mend them.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// A start that takes longer is told to the masters: most likely an image is pulled.
+const SLOW_START_AFTER: Duration = Duration::from_secs(1);
+/// Tries to remove what a task left; then it stays and people are told. About five minutes.
+const REMOVE_TRIES_MAX: u32 = 15;
+
+pub(super) struct Task {
+    pub(super) record: TaskRecord,
+    /// A start is under way.
+    starts: bool,
+    /// Somebody waits for its end.
+    waits: bool,
+    /// A stop is being passed on.
+    stops: bool,
+    /// What it left is being removed.
+    removes: bool,
+    /// Tries in a row that a driver did not answer.
+    tries: u32,
+}
+
+impl Task {
+    pub(super) fn of(record: TaskRecord) -> Self {
+        Self { record, starts: false, waits: false, stops: false, removes: false, tries: 0 }
+    }
+
+    /// Takes the task up again after the agent's process began anew.
+    pub(super) fn resume(&mut self, boot: &str, turn: &mut Turn) {
+        if self.record.is_ended() {
+            if self.record.unacknowledged.is_empty() {
+                self.remove(turn);
+            }
+            return;
+        }
+        let is_container = self.record.handle.as_ref().is_some_and(|handle| handle.container.is_some());
+        if self.record.boot_id != boot && !is_container {
+            return self.end(TaskState::Lost, exit_text::RESTARTED_MACHINE, None, turn);
+        }
+        match (&self.record.handle, &self.record.stop) {
+            (None, None) => return self.start(false, turn),
+            (_, Some(_)) => self.stop_again(turn),
+            (Some(_), None) => self.start_checks(false, turn),
+        }
+        self.wait(turn);
+    }
+
+    pub(super) fn start(&mut self, check_ports: bool, turn: &mut Turn) {
+        self.starts = true;
+        turn.changed(self.record.task());
+        turn.then.push(Effect::Start { launch: Box::new(self.record.launch.clone()), check_ports });
+        turn.after(SLOW_START_AFTER, Timer::SlowStart(self.record.task().clone()));
+    }
+
+    pub(super) fn start_again(&mut self, is_ending: bool, turn: &mut Turn) {
+        let is_due = self.record.handle.is_none() && self.record.stop.is_none() && !self.record.is_ended();
+        if is_due && !self.starts && !is_ending {
+            self.starts = true;
+            let launch = Box::new(self.record.launch.clone());
+            turn.then.push(Effect::Start { launch, check_ports: false });
+        }
+    }
+
+    pub(super) fn tell_slow_start(&mut self, turn: &mut Turn) {
+        if self.starts && self.record.status.state == TaskState::Staging {
+            self.tell(TaskState::Starting, "the start is under way; an image may have to be pulled", turn);
+        }
+    }
+
+    pub(super) fn on_started(&mut self, result: Result<Started, DriverError>, turn: &mut Turn) {
+        self.starts = false;
+        if self.record.is_ended() {
+            return;
+        }
+        match result {
+            Ok(started) => self.come_up(started, turn),
+            Err(DriverError::Unavailable { means, reason }) => {
+                if self.record.stop.is_some() {
+                    self.stop_again(turn);
+                    return self.wait(turn);
+                }
+                let text = format!("waiting for {means}, which does not answer: {reason}");
+                if self.record.status.message != text {
+                    self.tell(self.record.status.state, &text, turn);
+                }
+                let delay = self.next_delay();
+                turn.after(delay, Timer::Start(self.record.task().clone()));
+            }
+            Err(_) if self.record.stop.is_some() => self.end_stopped(None, turn),
+            Err(error) => self.end(TaskState::Failed, &error.to_string(), None, turn),
+        }
+    }
+
+    fn come_up(&mut self, started: Started, turn: &mut Turn) {
+        self.tries = 0;
+        self.record.handle = Some(started.handle);
+        self.record.running_since = Some(turn.now);
+        self.record.status.ip_addresses = started.ip_addresses;
+        if self.record.stop.is_some() {
+            turn.changed(self.record.task());
+            self.stop_again(turn);
+        } else {
+            self.tell(TaskState::Running, "", turn);
+            self.start_checks(true, turn);
+        }
+        self.wait(turn);
+    }
+
+    pub(super) fn on_ports_taken(&mut self, taken: &[HeldPort], turn: &mut Turn) {
+        self.starts = false;
+        if self.record.is_ended() {
+            return;
+        }
+        if self.record.stop.is_some() {
+            return self.end_stopped(None, turn);
+        }
+        let one = |held: &HeldPort| match &held.holder {
+            Some(holder) => format!("{} (by {holder})", held.port),
+            None => held.port.to_string(),
+        };
+        let ports: Vec<String> = taken.iter().map(one).collect();
+        let text = format!(
+            "host port {} is held by another program on this machine; free it, or ask for another port",
+            ports.join(", ")
+        );
+        self.end(TaskState::Failed, &text, None, turn);
+    }
+
+    /// Tells that it will be stopped, then stops it; once.
+    pub(super) fn ask_stop(&mut self, why: StopAsked, turn: &mut Turn) {
+        if self.record.is_ended() || self.record.stop.is_some() {
+            return;
+        }
+        let text = why.message();
+        self.record.stop = Some(why);
+        if self.has_checks() {
+            turn.then.push(Effect::StopChecks(self.record.task().clone()));
+        }
+        self.tell(TaskState::Killing, &text, turn);
+        // A start under way is awaited first: stopping beside it could miss what it makes.
+        if !self.starts {
+            self.stop_again(turn);
+            self.wait(turn);
+        }
+    }
+
+    pub(super) fn stop_again(&mut self, turn: &mut Turn) {
+        if self.record.is_ended() || self.record.stop.is_none() || self.starts || self.stops {
+            return;
+        }
+        self.stops = true;
+        let (handle, grace) = (self.record.handle_or_name(), self.record.launch.kill_grace);
+        turn.then.push(Effect::Stop { handle, grace });
+    }
+
+    pub(super) fn on_stop_passed(&mut self, result: Result<(), DriverError>, turn: &mut Turn) {
+        self.stops = false;
+        match result {
+            Ok(()) | Err(DriverError::Missing) => self.wait(turn),
+            Err(_) if self.record.is_ended() => {}
+            Err(error) => {
+                let task = self.record.task().clone();
+                turn.then.push(Effect::Warn(format!("cannot stop task {task} yet: {error}")));
+                let delay = self.next_delay();
+                turn.after(delay, Timer::Stop(task));
+            }
+        }
+    }
+
+    pub(super) fn wait(&mut self, turn: &mut Turn) {
+        let has_begun = self.record.handle.is_some() || self.record.stop.is_some();
+        if !self.waits && !self.starts && has_begun && !self.record.is_ended() {
+            self.waits = true;
+            turn.then.push(Effect::Wait(self.record.handle_or_name()));
+        }
+    }
+
+    pub(super) fn on_ended(&mut self, result: Result<Ended, DriverError>, boot: &str, turn: &mut Turn) {
+        self.waits = false;
+        if self.record.is_ended() {
+            return;
+        }
+        let is_restarted = self.record.boot_id != boot;
+        match result {
+            Ok(ended) if self.record.stop.is_some() => self.end_stopped(Some(ended.exit), turn),
+            Err(DriverError::Missing) if self.record.stop.is_some() => self.end_stopped(None, turn),
+            Ok(ended) if is_restarted => {
+                self.end(TaskState::Lost, exit_text::RESTARTED_MACHINE, Some(ended.exit), turn);
+            }
+            Err(DriverError::Missing) => {
+                let text = if is_restarted { exit_text::RESTARTED_MACHINE } else { exit_text::VANISHED };
+                self.end(TaskState::Lost, text, None, turn);
+            }
+            Ok(ended) => {
+                let is_success = ended.exit.code == Some(0) && !ended.exit.out_of_memory;
+                let state = if is_success { TaskState::Finished } else { TaskState::Failed };
+                let text = exit_text::of(&ended, &self.record.launch);
+                self.end(state, &text, Some(ended.exit), turn);
+            }
+            Err(_) => {
+                // Nothing is known of the task; it may run on. Ask again.
+                let delay = self.next_delay();
+                turn.after(delay, Timer::Wait(self.record.task().clone()));
+            }
+        }
+    }
+
+    pub(super) fn on_probed(&mut self, probe: &Probe, turn: &mut Turn) {
+        if self.record.status.state != TaskState::Running {
+            return;
+        }
+        let found = self.record.launch.health_checks.iter().find(|check| check.index == probe.check);
+        let Some(check) = found.map(|launch| launch.check.clone()) else { return };
+        let since = self.record.running_since.unwrap_or(turn.now);
+        let verdict = verdict::judge(&check, &mut self.record.status.health, probe, since, turn.now);
+        if let Some(cause) = verdict.kill {
+            return self.ask_stop(StopAsked::Unhealthy { cause }, turn);
+        }
+        if verdict.is_news {
+            let text = self.record.status.message.clone();
+            self.tell(TaskState::Running, &text, turn);
+        }
+    }
+
+    /// Enters the end of the task.
+    pub(super) fn end(&mut self, state: TaskState, text: &str, exit: Option<Exit>, turn: &mut Turn) {
+        if self.has_checks() && self.record.stop.is_none() {
+            turn.then.push(Effect::StopChecks(self.record.task().clone()));
+        }
+        let status = next_status(&self.record.status, state, turn.now, text);
+        self.tries = 0;
+        turn.tell(self.record.tell(crate::domain::TaskStatus { exit, ..status }));
+    }
+
+    fn end_stopped(&mut self, exit: Option<Exit>, turn: &mut Turn) {
+        let text = self.record.stop.as_ref().map(StopAsked::message).unwrap_or_default();
+        self.end(TaskState::Killed, &text, exit, turn);
+    }
+
+    pub(super) fn acknowledge(&mut self, seq: u64, turn: &mut Turn) {
+        self.record.acknowledge(seq);
+        // Not saved: after a restart it would be told once more, which is harmless.
+        if self.record.is_ended() && self.record.unacknowledged.is_empty() {
+            self.remove(turn);
+        }
+    }
+
+    pub(super) fn remove(&mut self, turn: &mut Turn) {
+        if !self.removes && self.record.is_ended() {
+            self.removes = true;
+            turn.then.push(Effect::Remove(self.record.handle_or_name()));
+        }
+    }
+
+    /// Whether the task may be forgotten.
+    pub(super) fn on_removed(&mut self, result: Result<(), DriverError>, turn: &mut Turn) -> bool {
+        self.removes = false;
+        let Err(error) = result else { return true };
+        if matches!(error, DriverError::Missing) {
+            return true;
+        }
+        let task = self.record.task().clone();
+        if self.tries >= REMOVE_TRIES_MAX {
+            let text = format!("what task {task} left behind stays: {error}; remove it by hand");
+            turn.then.push(Effect::Warn(text));
+            return true;
+        }
+        let delay = self.next_delay();
+        turn.after(delay, Timer::Remove(task));
+        false
+    }
+
+    fn tell(&mut self, state: TaskState, text: &str, turn: &mut Turn) {
+        let status = next_status(&self.record.status, state, turn.now, text);
+        turn.tell(self.record.tell(status));
+    }
+
+    fn start_checks(&self, is_new: bool, turn: &mut Turn) {
+        if self.has_checks() {
+            let checks = verdict::executed(&self.record.launch.health_checks);
+            let handle = self.record.handle_or_name();
+            turn.then.push(Effect::StartChecks { handle, checks, is_new });
+        }
+    }
+
+    fn has_checks(&self) -> bool {
+        !self.record.launch.health_checks.is_empty()
+    }
+
+    fn next_delay(&mut self) -> Duration {
+        let delay = RETRY_AFTER.saturating_mul(1 << self.tries.min(6)).min(RETRY_AFTER_MAX);
+        self.tries = self.tries.saturating_add(1);
+        delay
+    }
+}
