@@ -6,6 +6,9 @@ pub mod world;
 pub mod protocol;
 pub mod state;
 
+pub mod planner;
+pub mod scheduler;
+
 pub mod line;
 pub mod store;
 pub mod telemetry;
@@ -19,3 +22,6 @@ pub mod api;
 pub mod cli;
 pub mod hello;
 pub mod settings;
+
+#[cfg(any(test, feature = "testkit"))]
+pub mod testkit;

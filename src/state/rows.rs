@@ -171,16 +171,18 @@ impl InstanceRow {
 
     /// Whether it counts as one of the app's copies: wanted and not given up as inactive.
     pub fn is_counted(&self) -> bool {
-        self.goal == Goal::Running && !self.expunged && !self.task.as_ref().is_some_and(|task| task.inactive)
+        let is_given_up = self.task.as_ref().is_some_and(|task| task.inactive && task.is_live());
+        self.goal == Goal::Running && !self.expunged && !is_given_up
     }
 
-    /// Whether the attempt runs, can be reached and passes the first `checks` health checks.
+    /// Whether the attempt runs, can be reached, was not asked to stop, and each of its
+    /// `checks` health checks has passed.
     pub fn is_serving(&self, checks: usize) -> bool {
         self.task.as_ref().is_some_and(|task| {
             task.status.state == TaskState::Running
                 && task.unreachable_since.is_none()
                 && task.stop.is_none()
-                && (checks == 0 || task.is_healthy() == Some(true))
+                && (checks == 0 || (task.status.health.len() >= checks && task.is_healthy() == Some(true)))
         })
     }
 }

@@ -29,7 +29,7 @@ pub(super) fn start(state: &mut ClusterState, start: &StartDeployment, record: &
         state.deployments.remove(&id);
         record.event(Event::DeploymentCancelled(id));
     }
-    state.last_version = start.version;
+    state.last_version = state.last_version.max(start.version);
     let changes: Vec<AppChangeRecord> =
         start.changes.iter().map(|change| record_change(state, change, start.version, record)).collect();
     if let Some(request) = &start.request {

@@ -135,7 +135,8 @@ fn record_end(state: &mut ClusterState, id: &InstanceId, now: Timestamp, record:
     if let Some(agent) = state.agents.get_mut(&task.agent) {
         agent.used = agent.used.minus(&task.resources);
     }
-    let content = state.content_of(&row).cloned();
+    // The pause belongs to the configuration: ends of older content do not delay the new. Source: spec 5.8.
+    let content = state.content_of(&row).filter(|_| !state.is_outdated(&row)).cloned();
     if let Some(app) = state.apps.get_mut(&row.app) {
         note_end(app, &row, task, content.as_ref(), now);
     }

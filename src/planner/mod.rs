@@ -1,0 +1,27 @@
+//! Floor 2: pure. What must happen to get from one set of specs to another.
+//!
+//! Three ways in: [`plan_deployment`] (an edit becomes steps), [`advance`] (what the
+//! current step of a deployment wants next) and [`reconcile`] (what apps outside
+//! deployments want). All derive from the state alone, so asking again without progress
+//! gives nothing new. Knows no offers, no resources, no HTTP, no clock: where instances
+//! run is the scheduler's business.
+
+mod absence;
+mod advance;
+mod capacity;
+mod dependency_order;
+mod intent;
+mod kill_selection;
+mod plan;
+mod reconcile;
+mod roster;
+
+pub use advance::advance;
+pub use dependency_order::CyclicDependencies;
+pub use intent::Intent;
+pub use plan::plan_deployment;
+pub use reconcile::{Reconciliation, reconcile};
+
+/// Instances created for one app by one look at most; the next look creates the rest.
+/// Keeps one log entry under about 100 KiB.
+pub const CREATED_MAX: u32 = 1_000;

@@ -1,0 +1,25 @@
+//! Floor 2: pure. Which waiting instance goes to which offer.
+//!
+//! Ways in: [`run_cycle`] decides, [`make_offers`] shows what agents have to spare, and
+//! [`funnel`] tells why an app waits, by the cycle's own functions. Knows no HTTP, no
+//! Raft, no deployments, no clock: `now` comes in as an argument, ties break on ids, and
+//! the same state gives the same answer.
+
+mod cycle;
+mod explain;
+mod feasibility;
+mod ground;
+mod launch_queue;
+mod matcher;
+mod offers;
+mod ports;
+mod rank;
+mod rejection;
+mod view;
+
+pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
+pub use explain::{Funnel, ReasonCount, Unused, funnel};
+pub use launch_queue::{Queued, waiting};
+pub use offers::make_offers;
+pub use rejection::Reason;
+pub use view::SchedulingView;
