@@ -13,6 +13,7 @@ mod info;
 mod network;
 mod update;
 
+pub(super) use definition::read_app;
 pub use definition::{Decoded, decode_app};
 pub use encode::{app_json, created_json};
 pub use info::{AppInfo, Embeds};

@@ -1,0 +1,109 @@
+//! `GET /v1/offers`: what every agent has to spare, in Mesos' words.
+
+use serde_json::{Map, Value, json};
+
+use super::decode::into_map;
+use super::number::scalar;
+use crate::domain::{AttributeValue, Offer, PortRanges, Scalar};
+
+/// All offers at one state index.
+pub fn offers_json(index: u64, offers: &[Offer]) -> Value {
+    json!({"index": index, "offers": offers.iter().map(offer_json).collect::<Vec<_>>()})
+}
+
+/// One offer; all five resources are listed even when nothing is left of them.
+pub fn offer_json(offer: &Offer) -> Value {
+    let spare = &offer.spare;
+    let amount =
+        |name: &str, amount: Scalar| json!({"name": name, "role": offer.role, "scalar": scalar(amount)});
+    let attributes: Vec<Value> =
+        offer.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
+    json!({
+        "id": offer.id.as_str(),
+        "agentId": offer.agent.as_str(),
+        "hostname": offer.hostname,
+        "role": offer.role,
+        "resources": [
+            amount("cpus", spare.cpus),
+            amount("mem", spare.mem),
+            amount("disk", spare.disk),
+            amount("gpus", spare.gpus),
+            {"name": "ports", "role": offer.role, "ranges": port_ranges(&spare.ports)},
+        ],
+        "attributes": attributes,
+    })
+}
+
+fn port_ranges(ports: &PortRanges) -> Value {
+    ports.ranges().iter().map(|(from, to)| json!({"begin": from, "end": to})).collect()
+}
+
+fn attribute(name: &str, value: &AttributeValue) -> Value {
+    let mut map: Map<String, Value> = into_map(json!({"name": name}));
+    let (kind, value) = match value {
+        AttributeValue::Text(text) => ("text", json!(text)),
+        AttributeValue::Scalar(thousandths) => ("scalar", thousandths_json(*thousandths)),
+        AttributeValue::Ranges(ranges) => {
+            ("ranges", ranges.iter().map(|(from, to)| json!({"begin": from, "end": to})).collect())
+        }
+        AttributeValue::Set(items) => ("set", json!(items)),
+    };
+    map.insert(kind.to_owned(), value);
+    Value::Object(map)
+}
+
+fn thousandths_json(thousandths: i64) -> Value {
+    if thousandths % 1000 == 0 {
+        return json!(thousandths / 1000);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "attributes stay below 10^15 thousandths")]
+    let decimal = thousandths as f64 / 1000.0;
+    json!(decimal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{AgentId, Attributes, OfferId, Resources};
+
+    #[test]
+    fn an_offer_lists_resources_and_attributes_in_their_own_kinds() {
+        let attributes: Attributes = [("rack", "r1"), ("level", "1.5"), ("jdk", "[6-7]"), ("gpu", "{0,1}")]
+            .map(|(name, value)| (name.to_owned(), AttributeValue::parse(value)))
+            .into();
+        let offer = Offer {
+            id: OfferId::new("a1-7"),
+            agent: AgentId::new("a1"),
+            hostname: "host1".to_owned(),
+            role: "*".to_owned(),
+            spare: Resources {
+                cpus: Scalar::from_thousandths(1500),
+                mem: Scalar::from_thousandths(64_000),
+                ports: PortRanges::new([(31000, 31005), (31010, 31010)]),
+                ..Resources::default()
+            },
+            attributes,
+            has_docker: true,
+        };
+        assert_eq!(
+            offers_json(7, &[offer]),
+            json!({"index": 7, "offers": [{
+                "id": "a1-7", "agentId": "a1", "hostname": "host1", "role": "*",
+                "resources": [
+                    {"name": "cpus", "role": "*", "scalar": 1.5},
+                    {"name": "mem", "role": "*", "scalar": 64},
+                    {"name": "disk", "role": "*", "scalar": 0},
+                    {"name": "gpus", "role": "*", "scalar": 0},
+                    {"name": "ports", "role": "*",
+                     "ranges": [{"begin": 31000, "end": 31005}, {"begin": 31010, "end": 31010}]},
+                ],
+                "attributes": [
+                    {"name": "gpu", "set": ["0", "1"]},
+                    {"name": "jdk", "ranges": [{"begin": 6, "end": 7}]},
+                    {"name": "level", "scalar": 1.5},
+                    {"name": "rack", "text": "r1"},
+                ],
+            }]})
+        );
+    }
+}
