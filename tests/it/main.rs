@@ -1,4 +1,5 @@
-//! Tests against real parts: processes, engines, sockets. One binary, so that it links once.
+//! The one integration binary: what the pieces do together, and what the repository promises
+//! about itself.
 
-#[cfg(not(feature = "sim"))]
-mod drivers;
+mod examples;
+mod tidy;
