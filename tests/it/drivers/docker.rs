@@ -202,12 +202,18 @@ async fn a_missing_image_or_command_is_named() {
     container(&mut launch).image.clone_from(&image);
     assert!(refused(&driver, &launch).await.contains(&image));
 
+    // Below an init the container starts and the init ends with 127; without, it never starts.
     let mut launch = bench.as_it_is(Process::Image);
     container(&mut launch).parameters.push(("entrypoint".to_owned(), "/no/such/program".to_owned()));
     let mut settings = bench.settings();
     settings.allow.parameters = true;
     let allowing: Arc<dyn TaskDriver> =
         Arc::new(DockerDriver::connect(DEFAULT_SOCKET, settings).await.unwrap());
+    let handle = start(&allowing, &launch).await;
+    let ended = end(&allowing, &handle).await;
+    assert!(ended.exit.code == Some(127) && ended.message.contains("/no/such/program"), "{ended:?}");
+    clear(&allowing, &handle).await;
+    container(&mut launch).parameters.push(("init".to_owned(), "false".to_owned()));
     assert!(refused(&allowing, &launch).await.contains("/no/such/program"));
     assert_eq!(within(driver.list()).await.unwrap(), [], "nothing is left of either");
 
