@@ -17,6 +17,8 @@ pub mod dispatcher;
 
 pub mod agent;
 
+pub mod control;
+
 pub mod api;
 
 pub mod cli;

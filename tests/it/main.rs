@@ -1,5 +1,4 @@
-//! The one integration binary: what the pieces do together, and what the repository promises
-//! about itself.
+//! Tests against real parts: processes, engines, sockets. One binary, so that it links once.
 
-mod examples;
-mod tidy;
+#[cfg(not(feature = "sim"))]
+mod drivers;
