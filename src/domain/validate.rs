@@ -189,7 +189,8 @@ fn networks(spec: &RunSpec, broken: &mut Broken) {
             broken.rule("/networks", "Duplicate networks are not allowed");
         }
     }
-    let is_mixed = spec.networks.len() > 1 && !spec.networks.iter().all(named);
+    let differs = |network: &Network| Some(network) != spec.networks.first();
+    let is_mixed = spec.networks.iter().any(differs) && !spec.networks.iter().all(named);
     broken.unless(!is_mixed, "/networks", "must be either one host, or one bridge, or container networks");
     if spec.networks.contains(&Network::Bridge) && spec.image().is_none() {
         let message = "bridge networking needs an image in this version; name one in container.docker.image";
@@ -372,4 +373,90 @@ fn constraint_fault(constraint: &Constraint) -> Option<&'static str> {
         ),
     };
     (!holds).then_some(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Container, DockerImage, PortMapping, Volume};
+
+    fn spec() -> RunSpec {
+        RunSpec { cmd: Some("sleep 100".to_owned()), ..RunSpec::default() }
+    }
+
+    /// A good spec changed by `change` breaks rules at exactly these paths.
+    #[track_caller]
+    fn check(change: impl FnOnce(&mut RunSpec), paths: &[&str]) {
+        let mut spec = spec();
+        change(&mut spec);
+        let broken = run_spec(&AppId::parse("/web").unwrap(), &spec);
+        let found: Vec<&str> = broken.iter().map(|violation| violation.path.as_str()).collect();
+        assert_eq!(found, paths, "{broken:?}");
+    }
+
+    fn image() -> Option<Container> {
+        let docker = Some(DockerImage { image: "web:1".to_owned(), ..DockerImage::default() });
+        Some(Container { docker, ..Container::default() })
+    }
+
+    #[test]
+    fn something_must_run_and_only_one_thing() {
+        check(|_| {}, &[]);
+        check(|spec| spec.cmd = None, &["/"]);
+        check(|spec| spec.args = vec!["x".to_owned()], &["/"]);
+        check(|spec| (spec.cmd, spec.container) = (None, image()), &[]);
+    }
+
+    #[test]
+    fn texts_must_be_ones_that_a_kernel_takes() {
+        check(|spec| spec.cmd = Some("a\0b".to_owned()), &["/cmd"]);
+        check(|spec| spec.user = Some(String::new()), &["/user"]);
+        check(|spec| spec.env = [("A=B".to_owned(), "x".to_owned())].into(), &["/env/A=B"]);
+        check(|spec| spec.env = [(String::new(), "x".to_owned())].into(), &["/env/"]);
+        check(|spec| spec.env = [("A".to_owned(), "x".repeat(TEXT_BYTES_MAX + 1))].into(), &["/env/A"]);
+    }
+
+    #[test]
+    fn graphics_processors_do_not_go_with_docker() {
+        let one = Scalar::from_thousandths(1000);
+        check(|spec| spec.gpus = one, &[]);
+        check(|spec| (spec.gpus, spec.container) = (one, image()), &["/gpus"]);
+    }
+
+    #[test]
+    fn networks_and_volumes_need_what_they_work_with() {
+        check(|spec| spec.networks = vec![Network::Bridge], &["/networks"]);
+        check(|spec| (spec.networks, spec.container) = (vec![Network::Bridge], image()), &[]);
+        let mixed = || vec![Network::Host, Network::Bridge];
+        check(|spec| (spec.networks, spec.container) = (mixed(), image()), &["/networks"]);
+        let volumes = vec![Volume::default()];
+        let bare = Container { kind: ContainerKind::Mesos, volumes, ..Container::default() };
+        check(|spec| spec.container = Some(bare), &["/container/volumes"]);
+    }
+
+    #[test]
+    fn mappings_differ_in_name_and_host_port_and_name_known_networks() {
+        let mapping = |host_port, name: &str| PortMapping {
+            host_port: Some(host_port),
+            name: Some(name.to_owned()),
+            ..PortMapping::default()
+        };
+        let bridged = |spec: &mut RunSpec, mappings: Vec<PortMapping>| {
+            spec.networks = vec![Network::Bridge];
+            spec.container = image().map(|inner| Container { port_mappings: mappings, ..inner });
+        };
+        check(|spec| bridged(spec, vec![mapping(0, "a"), mapping(0, "b")]), &[]);
+        let at = "/container/portMappings";
+        check(|spec| bridged(spec, vec![mapping(80, "a"), mapping(80, "b")]), &[at]);
+        check(|spec| bridged(spec, vec![mapping(80, "a"), mapping(81, "a")]), &[at]);
+        check(|spec| bridged(spec, vec![mapping(80, "A")]), &["/container/portMappings(0)/name"]);
+        let stranger = PortMapping { network_names: vec!["x".to_owned()], ..PortMapping::default() };
+        check(|spec| bridged(spec, vec![stranger]), &["/container/portMappings(0)/networkNames"]);
+    }
+
+    #[test]
+    fn an_app_does_not_wait_for_itself() {
+        check(|spec| spec.dependencies = ["/web".to_owned()].into(), &["/"]);
+        check(|spec| spec.dependencies = ["/db".to_owned()].into(), &[]);
+    }
 }

@@ -53,3 +53,54 @@ pub fn locked_json(ids: &[DeploymentId]) -> Value {
     let deployments: Vec<Value> = ids.iter().map(|id| json!({"id": id.as_str()})).collect();
     json!({"message": LOCKED, "deployments": deployments})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{ActionKind, AppId, Plan, Timestamp};
+
+    fn row(steps_done: u32) -> DeploymentRow {
+        let step = |kind| {
+            let app = AppId::parse("/foo").unwrap();
+            Step { actions: vec![Action { app, kind, sentenced: Vec::new() }] }
+        };
+        DeploymentRow {
+            id: DeploymentId::new("d1"),
+            version: SpecVersion(Timestamp::from_millis(0)),
+            plan: Plan { steps: vec![step(ActionKind::Start), step(ActionKind::Scale)] },
+            steps_done,
+            changes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_deployment_shows_its_steps_and_the_current_one() {
+        let wanted = json!({
+            "id": "d1", "version": "1970-01-01T00:00:00.000Z", "affectedApps": ["/foo"], "affectedPods": [],
+            "steps": [{"actions": [{"action": "StartApplication", "app": "/foo"}]},
+                      {"actions": [{"action": "ScaleApplication", "app": "/foo"}]}],
+            "currentActions": [{"action": "ScaleApplication", "app": "/foo", "readinessCheckResults": []}],
+            "currentStep": 2, "totalSteps": 2,
+        });
+        assert_eq!(deployment_json(&row(1)), wanted);
+    }
+
+    #[test]
+    fn a_finished_or_empty_deployment_stays_at_its_last_step() {
+        let done = deployment_json(&row(2));
+        assert_eq!((&done["currentStep"], &done["currentActions"]), (&json!(2), &json!([])));
+        let empty = deployment_json(&DeploymentRow { plan: Plan::default(), ..row(0) });
+        assert_eq!((&empty["currentStep"], &empty["totalSteps"]), (&json!(0), &json!(0)));
+    }
+
+    #[test]
+    fn a_conflict_says_marathons_words_and_who_is_in_the_way() {
+        let body = locked_json(&[DeploymentId::new("d1")]);
+        assert_eq!(
+            body["message"],
+            "App is locked by one or more deployments. Override with the option '?force=true'. \
+             View details at '/v2/deployments/<DEPLOYMENT_ID>'."
+        );
+        assert_eq!(body["deployments"], json!([{"id": "d1"}]));
+    }
+}

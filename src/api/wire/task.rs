@@ -157,3 +157,169 @@ fn host_port_places(spec: &RunSpec) -> Vec<Option<usize>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::wire::counts::{Counts, task_stats};
+    use crate::domain::{
+        AgentId, AppVersion, Goal, InstanceId, PortDefinition, Resources, SpecVersion, TaskId, TaskStatus,
+    };
+
+    const NOW: Timestamp = Timestamp::from_millis(1_577_836_800_000);
+
+    fn instance(state: TaskState, hostname: &str, ports: &[u16]) -> InstanceRow {
+        let app = AppId::parse("/shop/web").unwrap();
+        let id = InstanceId::mint(&app, uuid::Uuid::nil());
+        let version = SpecVersion(NOW);
+        let started_at = (state >= TaskState::Running).then_some(NOW);
+        let task = TaskRow {
+            id: TaskId::of(&id, 1),
+            attempt: 1,
+            agent: AgentId::new("a1"),
+            hostname: hostname.to_owned(),
+            ports: ports.to_vec(),
+            resources: Resources::default(),
+            staged_at: NOW,
+            started_at,
+            status: TaskStatus::new(state, NOW, ""),
+            stop: None,
+            unreachable_since: None,
+            inactive: false,
+        };
+        InstanceRow {
+            id,
+            app,
+            version,
+            goal: Goal::Running,
+            created_at: NOW,
+            waiting_since: NOW,
+            task: Some(task),
+            expunged: false,
+        }
+    }
+
+    fn edit(mut row: InstanceRow, change: impl FnOnce(&mut TaskRow)) -> InstanceRow {
+        change(row.task.as_mut().unwrap());
+        row
+    }
+
+    fn json_of(row: &InstanceRow, context: TaskContext) -> Value {
+        let port_definitions = vec![PortDefinition { port: 10_000, ..PortDefinition::default() }];
+        let spec = RunSpec { port_definitions, ..RunSpec::default() };
+        task_json(row, row.task.as_ref().unwrap(), Some(&spec), context)
+    }
+
+    #[test]
+    fn a_running_task_is_written_as_marathon_does() {
+        let result = HealthResult {
+            alive: true,
+            first_success: Some(NOW),
+            last_success: Some(NOW),
+            ..HealthResult::default()
+        };
+        let row = edit(instance(TaskState::Running, "agent-1", &[31000]), |task| {
+            task.status.ip_addresses = vec!["172.17.0.2".to_owned(), "fe80::1".to_owned()];
+            task.status.health = vec![result];
+        });
+        let id = "shop_web.instance-00000000-0000-0000-0000-000000000000";
+        let now = "2020-01-01T00:00:00.000Z";
+        let wanted = json!({
+            "appId": "/shop/web", "host": "agent-1", "id": format!("{id}._app.1"), "slaveId": "a1",
+            "healthCheckResults": [{"alive": true, "consecutiveFailures": 0, "firstSuccess": now, "lastSuccess": now,
+                                    "instanceId": id, "taskId": format!("{id}._app.1")}],
+            "ipAddresses": [{"ipAddress": "172.17.0.2", "protocol": "IPv4"}, {"ipAddress": "fe80::1", "protocol": "IPv6"}],
+            "ports": [31000], "servicePorts": [], "state": "TASK_RUNNING", "stagedAt": now, "startedAt": now,
+            "version": now, "localVolumes": [], "role": "*",
+        });
+        assert_eq!(json_of(&row, TaskContext::default()), wanted);
+        assert_eq!(json_of(&row, TaskContext { service_ports: true })["servicePorts"], json!([10_000]));
+    }
+
+    #[test]
+    fn an_ended_task_shows_neither_times_nor_ports() {
+        let ended = json_of(&instance(TaskState::Failed, "a", &[31000]), TaskContext::default());
+        assert_eq!((&ended["state"], &ended["ports"]), (&json!("TASK_FAILED"), &json!([])));
+        assert!(["stagedAt", "startedAt", "version"].iter().all(|name| ended.get(name).is_none()));
+    }
+
+    #[test]
+    fn an_unreachable_task_says_so_until_it_ends() {
+        let away =
+            edit(instance(TaskState::Running, "a", &[31000]), |task| task.unreachable_since = Some(NOW));
+        assert_eq!(json_of(&away, TaskContext::default())["state"], "TASK_UNREACHABLE");
+        assert_eq!(json_of(&away, TaskContext::default())["ports"], json!([31000]));
+        let inactive = edit(away, |task| task.inactive = true);
+        assert_eq!(json_of(&inactive, TaskContext::default())["ports"], json!([]));
+        let gone = edit(inactive, |task| task.status.state = TaskState::Gone);
+        assert_eq!(json_of(&gone, TaskContext::default())["state"], "TASK_GONE");
+    }
+
+    #[test]
+    fn counts_follow_what_people_see() {
+        let well = |alive| {
+            move |task: &mut TaskRow| {
+                task.status.health = vec![HealthResult { alive, ..HealthResult::default() }]
+            }
+        };
+        let mut hidden = instance(TaskState::Running, "a", &[]);
+        hidden.expunged = true;
+        let rows = [
+            instance(TaskState::Staging, "a", &[]),
+            instance(TaskState::Starting, "a", &[]),
+            instance(TaskState::Running, "a", &[]),
+            edit(instance(TaskState::Running, "a", &[]), well(true)),
+            edit(instance(TaskState::Running, "a", &[]), well(false)),
+            edit(instance(TaskState::Running, "a", &[]), |task| task.unreachable_since = Some(NOW)),
+            edit(instance(TaskState::Failed, "a", &[]), well(false)),
+            hidden,
+        ];
+        assert_eq!(Counts::of(&rows), Counts { staged: 1, running: 3, healthy: 1, unhealthy: 1 });
+    }
+
+    #[test]
+    fn stats_group_by_version_and_leave_empty_groups_out() {
+        let mut old = instance(TaskState::Running, "a", &[]);
+        old.version = SpecVersion(Timestamp::from_millis(0));
+        let new = instance(TaskState::Running, "a", &[]);
+        let app = AppVersion {
+            app: old.app.clone(),
+            spec: RunSpec::default(),
+            last_scaling: SpecVersion(NOW.plus(std::time::Duration::from_secs(1))),
+            last_config_change: SpecVersion(NOW),
+        };
+        let stats = task_stats(&[&old, &new], &app, NOW.plus(std::time::Duration::from_secs(3)));
+        let group = |running: u32| {
+            json!({"stats": {
+                "counts": {"staged": 0, "running": running, "healthy": 0, "unhealthy": 0},
+                "lifeTime": {"averageSeconds": 3.0, "medianSeconds": 3.0},
+            }})
+        };
+        assert_eq!(
+            stats,
+            json!({"withLatestConfig": group(1), "withOutdatedConfig": group(1), "totalSummary": group(2)})
+        );
+    }
+
+    #[test]
+    fn text_has_a_line_per_service_port_with_hosts_sorted() {
+        let rows = [
+            instance(TaskState::Running, "agent2", &[1010, 1011]),
+            instance(TaskState::Running, "agent1", &[1020, 1021]),
+            instance(TaskState::Staging, "agent3", &[1030, 1031]),
+        ];
+        let id = AppId::parse("/foo/bar").unwrap();
+        let text = |ports: &[u16], instances: &[InstanceRow]| {
+            let definition = |port: &u16| PortDefinition { port: *port, ..PortDefinition::default() };
+            let spec =
+                RunSpec { port_definitions: ports.iter().map(definition).collect(), ..RunSpec::default() };
+            tasks_text(&[AppTasks { id: &id, spec: &spec, instances: instances.iter().collect() }])
+        };
+        assert_eq!(text(&[], &rows), "foo_bar\t \tagent1\tagent2\t\n");
+        assert_eq!(
+            text(&[80, 443], &rows),
+            "foo_bar\t80\tagent1:1020\tagent2:1010\t\nfoo_bar\t443\tagent1:1021\tagent2:1011\t\n"
+        );
+        assert_eq!(text(&[80], &[]), "foo_bar\t80\t\n");
+    }
+}

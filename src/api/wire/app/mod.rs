@@ -18,3 +18,6 @@ pub use definition::{Decoded, decode_app};
 pub use encode::{app_json, created_json};
 pub use info::{AppInfo, Embeds};
 pub use update::{AppUpdate, decode_update};
+
+#[cfg(test)]
+mod tests;
