@@ -82,7 +82,7 @@ fn read_or_set_aside(file: &Path) -> Option<TaskRecord> {
     None
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
     use crate::domain::Timestamp;

@@ -146,6 +146,17 @@ impl AgentCore {
         self.tasks.values().all(|task| task.record.unacknowledged.is_empty())
     }
 
+    /// Updates that no leader has acknowledged.
+    pub(crate) fn unacknowledged(&self) -> u64 {
+        let counts = self.tasks.values().map(|task| task.record.unacknowledged.len());
+        counts.map(|count| u64::try_from(count).unwrap_or(u64::MAX)).sum()
+    }
+
+    /// Ports that strangers hold.
+    pub(crate) fn held_ports(&self) -> &PortRanges {
+        &self.held
+    }
+
     /// Whether a leader answered our introduction.
     pub(crate) fn is_registered(&self) -> bool {
         self.link == Standing::Registered

@@ -156,7 +156,7 @@ fn lock(path: &Path) -> Result<std::fs::File, HomeError> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
     use crate::domain::ClusterId;
@@ -177,7 +177,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg(not(feature = "sim"))]
     fn a_directory_serves_one_agent_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let clock = ManualClock::at(5);

@@ -8,18 +8,27 @@
 
 mod checkpoint;
 mod core;
+#[cfg(test)]
+mod core_laws;
+#[cfg(test)]
+mod core_tests;
 pub mod driver;
 mod effect;
 mod exit_text;
 mod health;
+#[cfg(not(feature = "sim"))]
+mod held_ports;
 mod home;
 #[cfg(not(feature = "sim"))]
 mod known_process;
 mod link;
 mod perform;
 mod record;
+#[cfg(not(feature = "sim"))]
+pub mod resources;
+mod routes;
 mod runtime;
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod runtime_tests;
 mod sealed;
 #[cfg(not(feature = "sim"))]
@@ -41,12 +50,16 @@ use self::driver::TaskDriver;
 use self::perform::Operations;
 use self::runtime::{INPUTS_MAX, Runtime};
 use crate::domain::{AgentInfo, Attributes, PortRanges, Resources};
+use crate::telemetry::RuntimeMetrics;
 use crate::world::Clock;
 
 pub use self::effect::HeldPort;
+#[cfg(not(feature = "sim"))]
+pub use self::held_ports::KernelPorts;
 pub use self::home::{AgentHome, HomeError};
 pub use self::record::{StopAsked, TaskRecord};
-pub use self::view::{AgentView, Operation};
+pub use self::routes::{MetricsPage, router};
+pub use self::view::AgentView;
 
 /// What an agent is told at its start.
 #[derive(Clone, Debug)]
@@ -82,12 +95,17 @@ pub struct AgentParts {
     pub ports: Option<Arc<dyn PortProbe>>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Counts calls of the driver.
+    pub metrics: RuntimeMetrics,
 }
 
 /// Finds ports in use on this machine.
 pub trait PortProbe: Send + Sync + 'static {
-    /// Those of `among` on which somebody listens, ascending. May take milliseconds.
-    fn held(&self, among: &PortRanges) -> Vec<HeldPort>;
+    /// Those of `among` on which somebody listens. May take milliseconds.
+    fn held(&self, among: &PortRanges) -> PortRanges;
+
+    /// Name of whoever listens on `port`, where it can be known. May take long.
+    fn holder(&self, port: u16) -> Option<String>;
 }
 
 /// Why an agent cannot run.
@@ -124,8 +142,8 @@ impl Agent {
         let view = Arc::new(AgentView::default());
         records.iter().for_each(|record| view.enter(record));
         let (results, inputs) = mpsc::channel(INPUTS_MAX);
-        let AgentParts { driver, ports, clock } = parts;
-        let operations = Operations::new(driver, ports, settings.probe_host, Arc::clone(&view), results);
+        let clock = Arc::clone(&parts.clock);
+        let operations = Operations::new(parts, settings.probe_host, results);
         let all_ports = settings.totals.ports.clone();
         let info = AgentInfo {
             id: home.agent_id().clone(),
@@ -143,6 +161,7 @@ impl Agent {
             checkpoints,
             clock,
             operations,
+            view: Arc::clone(&view),
             inputs,
             masters: settings.masters,
             all_ports,

@@ -8,14 +8,15 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::AgentParts;
 use super::PortProbe;
-use super::driver::{TaskDriver, TaskHandle};
-use super::effect::{Input, Timer};
+use super::driver::{DriverError, TaskDriver, TaskHandle};
+use super::effect::{HeldPort, Input, Timer};
 use super::health::{self, PROBES_MAX, Watch};
-use super::view::{AgentView, Operation};
 use crate::domain::{LaunchCheck, PortRanges, TaskId, TaskLaunch};
+use crate::telemetry::RuntimeMetrics;
 use crate::world;
 
 /// Starts at the same time: an engine gets slower, not faster, with more.
@@ -25,10 +26,10 @@ const ENDINGS_MAX: usize = 32;
 
 /// Operations under way. Dropping it ends none of the tasks that they concern.
 pub(super) struct Operations {
-    pub(super) driver: Arc<dyn TaskDriver>,
-    pub(super) ports: Option<Arc<dyn PortProbe>>,
-    pub(super) probe_host: String,
-    pub(super) view: Arc<AgentView>,
+    driver: Arc<dyn TaskDriver>,
+    ports: Option<Arc<dyn PortProbe>>,
+    metrics: RuntimeMetrics,
+    probe_host: String,
     results: mpsc::Sender<Input>,
     running: JoinSet<()>,
     checks: BTreeMap<TaskId, Vec<AbortHandle>>,
@@ -38,18 +39,12 @@ pub(super) struct Operations {
 }
 
 impl Operations {
-    pub(super) fn new(
-        driver: Arc<dyn TaskDriver>,
-        ports: Option<Arc<dyn PortProbe>>,
-        probe_host: String,
-        view: Arc<AgentView>,
-        results: mpsc::Sender<Input>,
-    ) -> Self {
+    pub(super) fn new(parts: AgentParts, probe_host: String, results: mpsc::Sender<Input>) -> Self {
         Self {
-            driver,
-            ports,
+            driver: parts.driver,
+            ports: parts.ports,
+            metrics: parts.metrics,
             probe_host,
-            view,
             results,
             running: JoinSet::new(),
             checks: BTreeMap::new(),
@@ -68,20 +63,20 @@ impl Operations {
     }
 
     pub(super) fn start(&mut self, launch: Box<TaskLaunch>, check_ports: bool) {
-        let (driver, view, starts) = (self.driver.clone(), self.view.clone(), self.starts.clone());
+        let (driver, starts) = (self.driver.clone(), self.starts.clone());
+        let timed = self.timed("start", launch.container.is_some());
         let probe = self.ports.clone().filter(|_| check_ports);
         self.spawn(async move {
             let _permit = starts.acquire().await;
             let task = launch.task.clone();
             if let Some(probe) = probe {
                 let wanted = PortRanges::of(launch.ports.iter().map(|port| port.host));
-                let taken = world::blocking(move || probe.held(&wanted)).await;
+                let taken = world::blocking(move || taken(&*probe, &wanted)).await;
                 if !taken.is_empty() {
                     return Input::PortsTaken { task, taken };
                 }
             }
-            let result = driver.start(&launch).await;
-            view.count(Operation::Start, result.is_ok());
+            let result = timed.of(driver.start(&launch)).await;
             Input::Started { task, result }
         });
     }
@@ -95,41 +90,39 @@ impl Operations {
     }
 
     pub(super) fn stop(&mut self, handle: TaskHandle, grace: Duration) {
-        let (driver, view, endings) = (self.driver.clone(), self.view.clone(), self.endings.clone());
+        let (driver, endings) = (self.driver.clone(), self.endings.clone());
+        let timed = self.timed("stop", handle.container.is_some());
         self.spawn(async move {
             let _permit = endings.acquire().await;
-            let result = driver.stop(&handle, grace).await;
-            view.count(Operation::Stop, result.is_ok());
+            let result = timed.of(driver.stop(&handle, grace)).await;
             Input::StopPassed { task: handle.task, result }
         });
     }
 
     pub(super) fn remove(&mut self, handle: TaskHandle) {
-        let (driver, view, endings) = (self.driver.clone(), self.view.clone(), self.endings.clone());
+        let (driver, endings) = (self.driver.clone(), self.endings.clone());
+        let timed = self.timed("remove", handle.container.is_some());
         self.spawn(async move {
             let _permit = endings.acquire().await;
-            let result = driver.remove(&handle).await;
-            view.count(Operation::Remove, result.is_ok());
+            let result = timed.of(driver.remove(&handle)).await;
             Input::Removed { task: handle.task, result }
         });
     }
 
     pub(super) fn list(&mut self) {
-        let (driver, view) = (self.driver.clone(), self.view.clone());
-        self.spawn(async move {
-            let result = driver.list().await;
-            view.count(Operation::List, result.is_ok());
-            Input::Listed(result)
-        });
+        let driver = self.driver.clone();
+        self.spawn(async move { Input::Listed(driver.list().await) });
+    }
+
+    fn timed(&self, operation: &'static str, in_container: bool) -> Timed {
+        let means = if in_container { "docker" } else { "process" };
+        Timed { metrics: self.metrics.clone(), means, operation }
     }
 
     /// Looks for strangers on `among`, which are none of our tasks' ports.
     pub(super) fn look_at_ports(&mut self, among: PortRanges) {
         let Some(probe) = self.ports.clone() else { return };
-        self.spawn(async move {
-            let held = world::blocking(move || probe.held(&among)).await;
-            Input::HeldPorts(PortRanges::of(held.iter().map(|held| held.port)))
-        });
+        self.spawn(async move { Input::HeldPorts(world::blocking(move || probe.held(&among)).await) });
     }
 
     pub(super) fn after(&mut self, delay: Duration, timer: Timer) {
@@ -180,4 +173,25 @@ impl Operations {
     pub(super) async fn shut_down(&mut self) {
         self.running.shutdown().await;
     }
+}
+
+/// Counts one call of a driver.
+struct Timed {
+    metrics: RuntimeMetrics,
+    means: &'static str,
+    operation: &'static str,
+}
+
+impl Timed {
+    async fn of<T>(&self, call: impl Future<Output = Result<T, DriverError>>) -> Result<T, DriverError> {
+        let began = Instant::now();
+        let result = call.await;
+        self.metrics.called(self.means, self.operation, result.is_err(), began.elapsed());
+        result
+    }
+}
+
+fn taken(probe: &dyn PortProbe, wanted: &PortRanges) -> Vec<HeldPort> {
+    let held = probe.held(wanted);
+    held.iter().map(|port| HeldPort { port, holder: probe.holder(port) }).collect()
 }

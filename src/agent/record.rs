@@ -112,7 +112,7 @@ impl TaskRecord {
     pub fn handle_or_name(&self) -> TaskHandle {
         self.handle.clone().unwrap_or_else(|| TaskHandle {
             task: self.task().clone(),
-            container: None,
+            container: self.launch.container.as_ref().map(|_| String::new()),
             pid: None,
             pid_started: None,
         })

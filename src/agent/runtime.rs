@@ -17,6 +17,7 @@ use super::home::AgentHome;
 use super::link::{self, LinkEvent};
 use super::perform::Operations;
 use super::record::TaskRecord;
+use super::view::AgentView;
 use crate::domain::{PortRanges, Timestamp};
 use crate::protocol::FromAgent;
 use crate::world::{self, Clock};
@@ -40,6 +41,7 @@ pub(super) struct Runtime {
     pub(super) checkpoints: Checkpoints,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) operations: Operations,
+    pub(super) view: Arc<AgentView>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) masters: Vec<String>,
     pub(super) all_ports: PortRanges,
@@ -100,7 +102,7 @@ impl Runtime {
         linking.abort();
         let _ = linking.await;
         self.operations.shut_down().await;
-        self.operations.view.set_registered(false);
+        self.view.leave();
     }
 
     /// Once every task has ended there is only the leader left to be told.
@@ -153,7 +155,7 @@ impl Runtime {
     async fn turn(&mut self, input: Input) {
         let now = Timestamp::from_millis(self.clock.now_millis());
         let effects = on_input(&mut self.core, input, now);
-        self.operations.view.set_registered(self.core.is_registered());
+        self.view.observe(&self.core);
         self.perform(effects).await;
     }
 
@@ -206,7 +208,7 @@ impl Runtime {
             (records, result)
         })
         .await;
-        records.iter().for_each(|record| self.operations.view.enter(record));
+        records.iter().for_each(|record| self.view.enter(record));
         result
     }
 
@@ -214,7 +216,7 @@ impl Runtime {
         match effect {
             Effect::SaveFence(_) | Effect::Save(_) => {} // Saved together, before.
             Effect::Forget(task) => {
-                self.operations.view.forget(&task);
+                self.view.forget(&task);
                 if let Err(error) = self.checkpoints.forget(&task) {
                     tracing::warn!(%task, %error, "failed to drop a task's record");
                 }

@@ -16,6 +16,7 @@ use crate::domain::{
 };
 use crate::line::{Line, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate};
+use crate::telemetry::Registry;
 use crate::world::net::TcpListener;
 use crate::world::{self, SystemClock};
 
@@ -167,7 +168,12 @@ fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup
         boot_id: setup.boot_id.to_owned(),
         stop_tasks_on_shutdown: setup.stop_tasks_on_shutdown,
     };
-    let parts = AgentParts { driver: Arc::new(machine.driver()), ports: None, clock: Arc::new(SystemClock) };
+    let parts = AgentParts {
+        driver: Arc::new(machine.driver()),
+        ports: None,
+        clock: Arc::new(SystemClock),
+        metrics: Registry::agent().runtime(),
+    };
     let home = AgentHome::open(data, &SystemClock).unwrap();
     let agent = Agent::open(home, settings, parts).unwrap();
     let shutdown = CancellationToken::new();

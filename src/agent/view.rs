@@ -4,45 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
+use super::core::AgentCore;
 use super::record::TaskRecord;
 use crate::domain::{TaskId, TaskState};
+use crate::telemetry::{Samples, metrics};
 
 /// A running agent, as metrics and logs see it.
 #[derive(Debug, Default)]
 pub struct AgentView {
     records: RwLock<BTreeMap<TaskId, TaskRecord>>,
     is_registered: AtomicBool,
-    registrations: AtomicU64,
-    operations: [[AtomicU64; 2]; Operation::ALL.len()],
-    ended: [AtomicU64; TaskState::ALL.len()],
-}
-
-/// What drivers are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Starting a task.
-    Start,
-    /// Stopping a task.
-    Stop,
-    /// Removing what a task left.
-    Remove,
-    /// Listing what is there.
-    List,
-}
-
-impl Operation {
-    /// Every operation.
-    pub const ALL: [Self; 4] = [Self::Start, Self::Stop, Self::Remove, Self::List];
-
-    /// Name for metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Remove => "remove",
-            Self::List => "list",
-        }
-    }
+    unacknowledged: AtomicU64,
+    held_ports: AtomicU64,
 }
 
 impl AgentView {
@@ -51,9 +24,9 @@ impl AgentView {
         self.records.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Whether the agent remembers `task`.
-    pub fn knows(&self, task: &TaskId) -> bool {
-        self.records.read().unwrap_or_else(PoisonError::into_inner).contains_key(task)
+    /// What the agent remembers of `task`.
+    pub fn task(&self, task: &TaskId) -> Option<TaskRecord> {
+        self.records.read().unwrap_or_else(PoisonError::into_inner).get(task).cloned()
     }
 
     /// How many remembered tasks are in each state, in the order of [`TaskState::ALL`].
@@ -63,56 +36,48 @@ impl AgentView {
         TaskState::ALL.into_iter().map(|state| (state, count(state))).collect()
     }
 
-    /// Tasks that ended in each terminal state since the agent's process began.
-    pub fn ended_by_state(&self) -> Vec<(TaskState, u64)> {
-        let counted = TaskState::ALL.into_iter().zip(&self.ended);
-        let terminal = counted.filter(|(state, _)| state.is_terminal());
-        terminal.map(|(state, count)| (state, count.load(Ordering::Relaxed))).collect()
-    }
-
     /// Whether a leader has this agent registered.
     pub fn is_registered(&self) -> bool {
         self.is_registered.load(Ordering::Relaxed)
     }
 
-    /// How often a leader registered this agent since its process began.
-    pub fn registrations(&self) -> u64 {
-        self.registrations.load(Ordering::Relaxed)
+    /// Status updates that no leader has acknowledged yet.
+    pub fn unacknowledged(&self) -> u64 {
+        self.unacknowledged.load(Ordering::Relaxed)
     }
 
-    /// Calls of drivers since the agent's process began: operation, successes, failures.
-    pub fn operations(&self) -> Vec<(Operation, u64, u64)> {
-        let counted = Operation::ALL.into_iter().zip(&self.operations);
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        counted.map(|(operation, [good, bad])| (operation, read(good), read(bad))).collect()
+    /// Ports of the agent's ranges that strangers hold.
+    pub fn held_ports(&self) -> u64 {
+        self.held_ports.load(Ordering::Relaxed)
+    }
+
+    /// Writes the agent's own metrics; made to be a source of the registry.
+    pub fn sample(&self, samples: &mut Samples) {
+        for (state, count) in self.tasks_by_state() {
+            let name = state.as_str().trim_start_matches("TASK_").to_ascii_lowercase();
+            samples.set_count(&metrics::TASKS, &[&name], u64::try_from(count).unwrap_or(u64::MAX));
+        }
+        samples.set_count(&metrics::CONNECTED, &[], self.is_registered().into());
+        samples.set_count(&metrics::UNACKNOWLEDGED, &[], self.unacknowledged());
+        samples.set_count(&metrics::HELD_PORTS, &[], self.held_ports());
     }
 
     pub(super) fn enter(&self, record: &TaskRecord) {
         let mut records = self.records.write().unwrap_or_else(PoisonError::into_inner);
-        let before = records.insert(record.task().clone(), record.clone());
-        let was_live = before.is_none_or(|before| !before.is_ended());
-        let place = TaskState::ALL.iter().position(|state| *state == record.status.state);
-        if let Some(count) = place.filter(|_| was_live).and_then(|place| self.ended.get(place)) {
-            count.fetch_add(u64::from(record.is_ended()), Ordering::Relaxed);
-        }
+        records.insert(record.task().clone(), record.clone());
     }
 
     pub(super) fn forget(&self, task: &TaskId) {
         self.records.write().unwrap_or_else(PoisonError::into_inner).remove(task);
     }
 
-    pub(super) fn set_registered(&self, is_registered: bool) {
-        let before = self.is_registered.swap(is_registered, Ordering::Relaxed);
-        if is_registered && !before {
-            self.registrations.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn observe(&self, core: &AgentCore) {
+        self.is_registered.store(core.is_registered(), Ordering::Relaxed);
+        self.unacknowledged.store(core.unacknowledged(), Ordering::Relaxed);
+        self.held_ports.store(core.held_ports().count().into(), Ordering::Relaxed);
     }
 
-    pub(super) fn count(&self, operation: Operation, is_success: bool) {
-        let place = Operation::ALL.iter().position(|one| *one == operation);
-        let counts = place.and_then(|place| self.operations.get(place));
-        if let Some([good, bad]) = counts {
-            if is_success { good } else { bad }.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(super) fn leave(&self) {
+        self.is_registered.store(false, Ordering::Relaxed);
     }
 }

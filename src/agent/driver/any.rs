@@ -39,8 +39,11 @@ impl AnyDriver {
         driver.as_deref().ok_or_else(|| DriverError::Refused(refusal.to_owned()))
     }
 
-    fn of(&self, handle: &TaskHandle) -> Result<&dyn TaskDriver, DriverError> {
-        self.route(handle.container.is_some())
+    /// The driver that has the task, and the handle as it knows it.
+    fn of(&self, handle: &TaskHandle) -> Result<(&dyn TaskDriver, TaskHandle), DriverError> {
+        let driver = self.route(handle.container.is_some())?;
+        let container = handle.container.clone().filter(|id| !id.is_empty());
+        Ok((driver, TaskHandle { container, ..handle.clone() }))
     }
 }
 
@@ -62,14 +65,14 @@ impl TaskDriver for AnyDriver {
 
     fn wait<'a>(&'a self, handle: &'a TaskHandle) -> BoxFuture<'a, Result<Ended, DriverError>> {
         match self.of(handle) {
-            Ok(driver) => driver.wait(handle),
+            Ok((driver, handle)) => async move { driver.wait(&handle).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
 
     fn stop<'a>(&'a self, handle: &'a TaskHandle, grace: Duration) -> BoxFuture<'a, Result<(), DriverError>> {
         match self.of(handle) {
-            Ok(driver) => driver.stop(handle, grace),
+            Ok((driver, handle)) => async move { driver.stop(&handle, grace).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
@@ -81,14 +84,14 @@ impl TaskDriver for AnyDriver {
         timeout: Duration,
     ) -> BoxFuture<'a, Result<i32, DriverError>> {
         match self.of(handle) {
-            Ok(driver) => driver.run_check(handle, command, timeout),
+            Ok((driver, handle)) => async move { driver.run_check(&handle, command, timeout).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
 
     fn remove<'a>(&'a self, handle: &'a TaskHandle) -> BoxFuture<'a, Result<(), DriverError>> {
         match self.of(handle) {
-            Ok(driver) => driver.remove(handle),
+            Ok((driver, handle)) => async move { driver.remove(&handle).await }.boxed(),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }

@@ -58,7 +58,8 @@ pub trait TaskDriver: Send + Sync + 'static {
 pub struct TaskHandle {
     /// Which task.
     pub task: TaskId,
-    /// Container id; absent for processes.
+    /// Container id; absent for processes. Empty for a container of which only the task's
+    /// name is known; [`any::AnyDriver`] hands that on as absent.
     #[serde(default)]
     pub container: Option<String>,
     /// Process id of the task itself, where known.
