@@ -1,3 +1,121 @@
-//! Floor 6: HTTP and JSON for people.
+//! Floor 6: HTTP and JSON. Marathon's API, letter by letter, and our own beside it.
+//!
+//! Ways in: [`router`] and [`serve()`]. A handler decodes, asks and encodes; shapes lie in
+//! `wire`, meaning in `control`. Knows no Raft, no agents, no planning.
 
+mod accept;
+mod app_path;
+mod context;
+mod error;
+mod extract;
+mod headers;
+mod leader_proxy;
+mod ops;
+mod serve;
+mod ui;
+mod v1;
+mod v2;
 pub mod wire;
+mod write_request;
+
+use std::any::Any;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+
+pub use context::{Abdicate, Context, Member, Members, Readiness, ReplaceError};
+pub use error::ApiError;
+pub use extract::BODY_BYTES_MAX;
+pub use leader_proxy::LEADER_WAIT;
+pub use serve::serve;
+
+/// The whole route table.
+pub fn router(context: Context) -> Router {
+    Router::new()
+        .route("/", get(ui::home))
+        .route("/ui", get(ui::home))
+        .route("/ui/", get(ui::page))
+        .route("/ping", get(ops::ping))
+        .route("/ready", get(ops::ready))
+        .route("/metrics", get(ops::metrics))
+        .route("/metrics/prometheus", get(ops::metrics_prometheus))
+        .route("/v1/offers", get(v1::offers))
+        .route("/v1/agents", get(v1::agents))
+        .route("/v1/members", get(v1::members))
+        .route("/v1/members/replace", post(v1::replace_member))
+        .merge(v2_routes())
+        .fallback(unknown_uri)
+        .method_not_allowed_fallback(method_not_allowed)
+        // Bottom to top: the last layer is the outermost.
+        .layer(middleware::from_fn_with_state(context.clone(), leader_proxy::forward_unless_leader))
+        .layer(middleware::from_fn(refuse_large_bodies))
+        .layer(CompressionLayer::new())
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(context.clone(), headers::complete))
+        .with_state(context)
+}
+
+fn v2_routes() -> Router<Context> {
+    let all_apps = || {
+        get(v2::apps::list)
+            .post(v2::app_writes::create)
+            .put(v2::app_writes::put_all)
+            .patch(v2::app_writes::patch_all)
+    };
+    let below_apps = get(v2::app_path::get)
+        .post(v2::app_path::post)
+        .put(v2::app_path::put)
+        .patch(v2::app_path::patch)
+        .delete(v2::app_path::delete);
+    Router::new()
+        .route("/v2/apps", all_apps())
+        .route("/v2/apps/", all_apps())
+        .route("/v2/apps/{*rest}", below_apps)
+        .route("/v2/tasks", get(v2::tasks::list))
+        .route("/v2/tasks/delete", post(v2::tasks::delete))
+        .route("/v2/deployments", get(v2::deployments::list))
+        .route("/v2/deployments/{id}", delete(v2::deployments::cancel))
+        .route("/v2/queue", get(v2::queue::list))
+        .route("/v2/queue/{*rest}", delete(v2::queue::reset_delay))
+        .route("/v2/info", get(v2::info::info))
+        .route("/v2/leader", get(v2::leader::get).delete(v2::leader::abdicate))
+        .route("/v2/plugins", get(v2::info::plugins))
+        .route("/v2/plugins/{plugin}/{*rest}", axum::routing::any(v2::info::plugin))
+}
+
+async fn unknown_uri() -> ApiError {
+    ApiError::unknown_uri()
+}
+
+async fn method_not_allowed() -> ApiError {
+    ApiError::plain(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// Says no to a body whose announced size is too large, on whichever master it arrives.
+async fn refuse_large_bodies(request: Request, next: Next) -> Response {
+    let is_large =
+        extract::declared_length(request.headers()).is_some_and(|size| size > BODY_BYTES_MAX as u64);
+    if !is_large {
+        return next.run(request).await;
+    }
+    // A client that asked before sending gets its answer at once and sends nothing.
+    if !request.headers().contains_key(axum::http::header::EXPECT) {
+        extract::discard(request.into_body()).await;
+    }
+    extract::too_large().into_response()
+}
+
+/// A bug: the request fails, the process and the other requests go on.
+fn panicked(cause: Box<dyn Any + Send>) -> Response {
+    let said = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let said = said.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
+    tracing::error!(panic = said, "a request handler panicked; please report this");
+    let message = "Internal error. Please report it with the master's log.";
+    ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message).into_response()
+}

@@ -6,63 +6,7 @@ use serde_json::{Value, json};
 
 use super::decode::into_map;
 use crate::domain::Timestamp;
-
-/// Why an offer was not used, in the order in which Marathon asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reason {
-    /// The offer is for another role.
-    UnfulfilledRole,
-    /// A placement constraint rejects the agent.
-    UnfulfilledConstraint,
-    /// A volume's reservation lies elsewhere.
-    NoCorrespondingReservationFound,
-    /// The agent is being drained.
-    AgentMaintenance,
-    /// Too few cpus.
-    InsufficientCpus,
-    /// Too little memory.
-    InsufficientMemory,
-    /// Too little disk.
-    InsufficientDisk,
-    /// Too few graphics processors.
-    InsufficientGpus,
-    /// Ports that are taken or not offered.
-    InsufficientPorts,
-    /// Kept for apps that need what is scarce.
-    DeclinedScarceResources,
-}
-
-impl Reason {
-    /// Every reason, in funnel order.
-    pub const ALL: [Self; 10] = [
-        Self::UnfulfilledRole,
-        Self::UnfulfilledConstraint,
-        Self::NoCorrespondingReservationFound,
-        Self::AgentMaintenance,
-        Self::InsufficientCpus,
-        Self::InsufficientMemory,
-        Self::InsufficientDisk,
-        Self::InsufficientGpus,
-        Self::InsufficientPorts,
-        Self::DeclinedScarceResources,
-    ];
-
-    /// Marathon's name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnfulfilledRole => "UnfulfilledRole",
-            Self::UnfulfilledConstraint => "UnfulfilledConstraint",
-            Self::NoCorrespondingReservationFound => "NoCorrespondingReservationFound",
-            Self::AgentMaintenance => "AgentMaintenance",
-            Self::InsufficientCpus => "InsufficientCpus",
-            Self::InsufficientMemory => "InsufficientMemory",
-            Self::InsufficientDisk => "InsufficientDisk",
-            Self::InsufficientGpus => "InsufficientGpus",
-            Self::InsufficientPorts => "InsufficientPorts",
-            Self::DeclinedScarceResources => "DeclinedScarceResources",
-        }
-    }
-}
+use crate::scheduler::Reason;
 
 /// Offers that passed through the reasons: each is charged to the first that declines it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,128 @@
+//! What follows `/v2/apps/`: an id with slashes in it, and what hangs below the id.
+//!
+//! Split by hand, because ids contain slashes and sub-resources win over ids.
+//! Source: spec 1.1.
+
+use crate::domain::{AppId, TaskId};
+
+/// What a path below `/v2/apps/` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppPath {
+    /// `{id}`
+    App(PathId),
+    /// `{group}/*`: every app below a group; the group's path, `/` for the root.
+    Group(String),
+    /// `{id}/tasks`
+    Tasks(PathId),
+    /// `{group}/*/tasks`
+    GroupTasks(String),
+    /// `{id}/tasks/{task}`
+    Task(PathId, TaskId),
+    /// `{id}/versions`
+    Versions(PathId),
+    /// `{id}/versions/{version}`
+    Version(PathId, String),
+    /// `{id}/restart`
+    Restart(PathId),
+}
+
+/// An app's id as it stands in a path: made absolute and tidy, but perhaps not an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathId(String);
+
+impl PathId {
+    fn of(segments: &[&str]) -> Self {
+        Self(format!("/{}", segments.join("/")))
+    }
+
+    /// The id, if it is one. What is not an id names no app.
+    pub fn app(&self) -> Option<AppId> {
+        AppId::parse(&self.0).ok()
+    }
+
+    /// As text, for people.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The id as if it were an app's: its last segment may be `restart`.
+    fn child(&self, segment: &str) -> Self {
+        Self(format!("{}/{segment}", self.0.trim_end_matches('/')))
+    }
+}
+
+impl AppPath {
+    /// Reads a decoded path; slashes collapse, `.` and `..` are resolved.
+    pub fn parse(rest: &str) -> Self {
+        let mut segments: Vec<&str> = Vec::new();
+        for segment in rest.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." => {
+                    segments.pop();
+                }
+                _ => segments.push(segment),
+            }
+        }
+        match segments.as_slice() {
+            [group @ .., "*"] => Self::Group(PathId::of(group).0),
+            [group @ .., "*", "tasks"] => Self::GroupTasks(PathId::of(group).0),
+            [id @ .., "tasks"] if !id.is_empty() => Self::Tasks(PathId::of(id)),
+            [id @ .., "tasks", task] if !id.is_empty() => Self::Task(PathId::of(id), TaskId::new(*task)),
+            [id @ .., "versions"] if !id.is_empty() => Self::Versions(PathId::of(id)),
+            [id @ .., "versions", version] if !id.is_empty() => {
+                Self::Version(PathId::of(id), (*version).to_owned())
+            }
+            [id @ .., "restart"] if !id.is_empty() => Self::Restart(PathId::of(id)),
+            id => Self::App(PathId::of(id)),
+        }
+    }
+
+    /// The path as an app's id, for methods that the sub-resource does not have:
+    /// `DELETE /v2/apps/foo/restart` deletes the app `/foo/restart`, and an app may be
+    /// called `/a/tasks/b`. Nothing for what can never be an id.
+    pub fn as_app(&self) -> Option<PathId> {
+        match self {
+            Self::App(id) => Some(id.clone()),
+            Self::Task(id, task) => Some(id.child("tasks").child(task.as_str())),
+            Self::Version(id, version) => Some(id.child("versions").child(version)),
+            Self::Restart(id) => Some(id.child("restart")),
+            Self::Group(_) | Self::Tasks(_) | Self::GroupTasks(_) | Self::Versions(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str) -> PathId {
+        PathId(text.to_owned())
+    }
+
+    #[test]
+    fn sub_resources_win_over_ids() {
+        assert_eq!(AppPath::parse("/hello"), AppPath::App(id("/hello")));
+        assert_eq!(AppPath::parse("//a///b/"), AppPath::App(id("/a/b")));
+        assert_eq!(AppPath::parse("a/./x/../b"), AppPath::App(id("/a/b")));
+        assert_eq!(AppPath::parse("a/b/tasks"), AppPath::Tasks(id("/a/b")));
+        assert_eq!(AppPath::parse("a/tasks/t.1"), AppPath::Task(id("/a"), TaskId::new("t.1")));
+        assert_eq!(AppPath::parse("a/versions"), AppPath::Versions(id("/a")));
+        assert_eq!(AppPath::parse("a/versions/2020"), AppPath::Version(id("/a"), "2020".into()));
+        assert_eq!(AppPath::parse("a/restart"), AppPath::Restart(id("/a")));
+        assert_eq!(AppPath::parse("a/tasks/b/c"), AppPath::App(id("/a/tasks/b/c")));
+    }
+
+    #[test]
+    fn groups_end_in_a_star() {
+        assert_eq!(AppPath::parse("*"), AppPath::Group("/".into()));
+        assert_eq!(AppPath::parse("a/b/*"), AppPath::Group("/a/b".into()));
+        assert_eq!(AppPath::parse("a/*/tasks"), AppPath::GroupTasks("/a".into()));
+    }
+
+    #[test]
+    fn words_alone_are_ids() {
+        assert_eq!(AppPath::parse("tasks"), AppPath::App(id("/tasks")));
+        assert_eq!(id("/tasks").app(), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! What handlers share, and the doors to rooms that the API may not name.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::control::{Control, ControlError};
+use crate::domain::Timestamp;
+use crate::store::{Leadership, Master, StateStore, View};
+use crate::telemetry::Registry;
+use crate::world::Clock;
+
+/// Everything a handler may use. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Takes requests to the state.
+    pub control: Arc<Control>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// This master, with its addresses as advertised.
+    pub me: Master,
+    /// Whether `/ping` and `/ready` say yes.
+    pub ready: Arc<dyn Readiness>,
+    /// What `/metrics` shows, and where requests are counted.
+    pub metrics: Arc<Registry>,
+    /// The quorum's members.
+    pub members: Arc<dyn Members>,
+    /// Hands leadership over.
+    pub abdicate: Arc<dyn Abdicate>,
+}
+
+impl Context {
+    /// The store, for reads.
+    pub fn store(&self) -> &Arc<dyn StateStore> {
+        self.control.store()
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.clock.now_millis())
+    }
+
+    /// Who leads, as this master knows now.
+    pub fn leadership(&self) -> Leadership {
+        self.store().leadership().borrow().clone()
+    }
+
+    /// Who leads, to wake on.
+    pub fn leadership_watch(&self) -> watch::Receiver<Leadership> {
+        self.store().leadership()
+    }
+
+    /// State that holds every acknowledged write, or with `stale` whatever this master has.
+    ///
+    /// # Errors
+    /// `NotLeader` or `Unavailable`, when no majority confirms in time.
+    pub async fn read(&self, stale: bool) -> Result<View, ControlError> {
+        if stale {
+            return Ok(self.store().snapshot());
+        }
+        Ok(self.store().fresh_snapshot().await?)
+    }
+}
+
+/// Decides whether this process can do its work.
+pub trait Readiness: Send + Sync + 'static {
+    /// Nothing when it can; otherwise why not, for people.
+    fn missing(&self) -> Option<String>;
+}
+
+/// The masters that make the quorum.
+pub trait Members: Send + Sync + 'static {
+    /// All of them, as this master knows.
+    fn list(&self) -> Vec<Member>;
+
+    /// Puts the master `new` in the place of `old`; the answer comes once it votes.
+    ///
+    /// The error is a sentence for people.
+    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>>;
+}
+
+/// One master of the quorum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Who and where.
+    pub master: Master,
+    /// Whether its voice counts.
+    pub votes: bool,
+}
+
+/// Why a member was not replaced.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplaceError {
+    /// The old one is no member, or nobody answers under the new id; a whole sentence.
+    #[error("{0}")]
+    Unknown(String),
+    /// Cannot be done now; a whole sentence. A repeat may succeed.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Hands leadership over.
+pub trait Abdicate: Send + Sync + 'static {
+    /// Asks for another leader; the answer comes before the change.
+    fn abdicate(&self);
+}

@@ -1,0 +1,163 @@
+//! Tasks of all apps: looking at them, killing them. Source: spec 1.8, 9.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::apps::{all_apps, shown_task_json, shown_tasks};
+use crate::api::accept;
+use crate::api::context::Context;
+use crate::api::error::ApiError;
+use crate::api::extract::{JSON, Query};
+use crate::api::ops::accepted;
+use crate::api::wire::decode::{AppError, parse_body};
+use crate::api::wire::deployment::result_json;
+use crate::api::wire::task::{AppTasks, TaskContext, state_name, tasks_text};
+use crate::api::write_request::{WriteRequest, warn, written, written_at};
+use crate::control::Kill;
+use crate::domain::{AppVersion, TaskId, Violation};
+use crate::state::{ClusterState, TaskRow};
+
+/// What old bridges ask for.
+const TEXT: &str = "text/plain";
+
+/// Tasks that one request may kill; more would make one log entry too large.
+const VICTIMS_MAX: usize = 10_000;
+
+/// Whether the client prefers the text form; JSON wins when it does not care.
+pub(super) fn wants_text(headers: &HeaderMap) -> bool {
+    accept::best(accepted(headers), &[JSON, TEXT]) == Some(TEXT)
+}
+
+/// The text form.
+pub(super) fn text_answer<'a>(state: &'a ClusterState, apps: &[&'a AppVersion]) -> Response {
+    let line = |app: &&'a AppVersion| {
+        let instances = state.instances_of(&app.app).collect();
+        AppTasks { id: &app.app, spec: &app.spec, instances }
+    };
+    let lines: Vec<AppTasks> = apps.iter().map(line).collect();
+    ([(header::CONTENT_TYPE, TEXT)], tasks_text(&lines)).into_response()
+}
+
+/// The states that `status` parameters ask for; unknown ones are passed over, and without
+/// a known one nothing is filtered.
+fn wanted_states(query: &Query) -> Vec<&'static str> {
+    let words = query.all("status").chain(query.all("status[]"));
+    let known = words.filter_map(|word| match word.to_ascii_lowercase().as_str() {
+        "running" => Some("TASK_RUNNING"),
+        "staging" => Some("TASK_STAGING"),
+        _ => None,
+    });
+    known.collect()
+}
+
+/// `GET /v2/tasks`
+pub(in crate::api) async fn list(
+    State(context): State<Context>,
+    query: Query,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let view = context.read(query.is_stale()).await?;
+    if wants_text(&headers) {
+        return Ok(text_answer(&view, &all_apps(&view).collect::<Vec<_>>()));
+    }
+    let states = wanted_states(&query);
+    let is_wanted = |task: &TaskRow| states.is_empty() || states.contains(&state_name(task));
+    let shown = all_apps(&view).flat_map(|app| shown_tasks(&view, &app.app));
+    let tasks: Vec<Value> = shown
+        .filter(|(_, task)| is_wanted(task))
+        .map(|(row, task)| shown_task_json(&view, row, task, TaskContext { service_ports: true }))
+        .collect();
+    Ok(Json(json!({ "tasks": tasks })).into_response())
+}
+
+/// `POST /v2/tasks/delete`
+pub(in crate::api) async fn delete(
+    State(context): State<Context>,
+    request: WriteRequest,
+) -> Result<Response, ApiError> {
+    let body = parse_body(request.json_bytes()?)?;
+    let (ids, warnings) = ids_in(&body)?;
+    let view = context.read(false).await?;
+    let is_shown = |id: &TaskId| view.task(id).is_some_and(|(instance, _)| !instance.expunged);
+    let known = ids.into_iter().filter(is_shown).collect();
+    let mut response = kill(&context, &view, Victims::Several(known), &request).await?;
+    warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// `{"ids": […]}`, and unknown fields beside it.
+fn ids_in(body: &Value) -> Result<(Vec<TaskId>, Vec<String>), ApiError> {
+    let wrong = |path: String, code: &str| AppError::InvalidJson(vec![Violation::new(path, code)]);
+    let fields = body.as_object().ok_or_else(|| wrong("/".into(), "error.expected.jsobject"))?;
+    let ids = fields.get("ids").ok_or_else(|| wrong("/ids".into(), "error.path.missing"))?;
+    let ids = ids.as_array().ok_or_else(|| wrong("/ids".into(), "error.expected.jsarray"))?;
+    if ids.len() > VICTIMS_MAX {
+        let message = format!("No more than {VICTIMS_MAX} tasks can be killed by one request.");
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+    }
+    let mut tasks = Vec::with_capacity(ids.len());
+    for (at, id) in ids.iter().enumerate() {
+        let text = id.as_str().ok_or_else(|| wrong(format!("/ids({at})"), "error.expected.jsstring"))?;
+        let task = TaskId::new(text);
+        if task.parts().is_none() {
+            let why = "expected <app>.instance-<uuid>._app.<attempt>";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, format!("Invalid task id '{text}'. [{why}]")));
+        }
+        tasks.push(task);
+    }
+    let unknown = fields.keys().filter(|name| *name != "ids").map(|name| format!("unknown field '/{name}'"));
+    Ok((tasks, unknown.collect()))
+}
+
+/// Tasks to be killed, and the form of the answer.
+pub(super) enum Victims {
+    /// Answered as `{"task": …}`.
+    One(TaskId),
+    /// Answered as `{"tasks": […]}`.
+    Several(Vec<TaskId>),
+}
+
+impl Victims {
+    fn ids(&self) -> &[TaskId] {
+        match self {
+            Self::One(id) => std::slice::from_ref(id),
+            Self::Several(ids) => ids,
+        }
+    }
+}
+
+/// Kills tasks as `scale`, `wipe` and `force` say, and shows them as they were just before.
+pub(super) async fn kill(
+    context: &Context,
+    view: &ClusterState,
+    victims: Victims,
+    request: &WriteRequest,
+) -> Result<Response, ApiError> {
+    let kill = match (request.query.flag("scale", false), request.query.flag("wipe", false)) {
+        (true, true) => {
+            let message = "You cannot use scale and wipe at the same time.";
+            return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+        }
+        (true, false) => Kill::Scale,
+        (false, true) => Kill::Wipe,
+        (false, false) => Kill::Relaunch,
+    };
+    let rows = victims.ids().iter().filter_map(|id| view.task(id));
+    let mut before: Vec<Value> =
+        rows.map(|(row, task)| shown_task_json(view, row, task, TaskContext::default())).collect();
+    let started = context.control.kill_tasks(victims.ids().to_vec(), kill, request.options(false)).await?;
+    if let Some(started) = started {
+        let body = result_json(started.version, &started.deployment);
+        return Ok(written(StatusCode::OK, &body, &started));
+    }
+    let body = match victims {
+        Victims::One(_) => json!({ "task": before.pop() }),
+        Victims::Several(_) => json!({ "tasks": before }),
+    };
+    // Recorded at this index or before it.
+    let index = context.store().snapshot().index;
+    Ok(written_at(StatusCode::OK, &body, index))
+}

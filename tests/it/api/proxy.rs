@@ -1,0 +1,244 @@
+//! A standby passes requests to the leader, over real sockets. Source: spec 1.1.
+
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, Bytes};
+use axum::http::Request;
+use http_body_util::BodyExt;
+use platformd::api::{LEADER_WAIT, serve};
+use platformd::store::Leadership;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+
+use super::bench::{Answer, Bench, master};
+
+/// A bench that is served on a socket of its own; ends when dropped.
+pub struct Served {
+    pub bench: Bench,
+    pub address: String,
+    stop: CancellationToken,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn served(node: u64, leadership: impl FnOnce(&str) -> Leadership) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let bench = Bench::with(master(node, &address), leadership(&address));
+    let stop = CancellationToken::new();
+    tokio::spawn(serve(listener, bench.router.clone(), stop.clone()));
+    Served { bench, address, stop }
+}
+
+pub async fn leader() -> Served {
+    served(1, |own| Leadership { term: 1, leads: true, leader: Some(master(1, own)) }).await
+}
+
+/// A standby that believes in the leader at this address.
+async fn standby_of(leader: &str) -> Served {
+    served(2, |_| Leadership { term: 1, leads: false, leader: Some(master(1, leader)) }).await
+}
+
+async fn standby_alone() -> Served {
+    served(2, |_| Leadership { term: 1, leads: false, leader: None }).await
+}
+
+/// One request over a real socket.
+pub async fn ask(address: &str, request: Request<Body>) -> Answer {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(stream);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
+    tokio::spawn(connection);
+    let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
+    let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, text }
+}
+
+fn get(uri: &str) -> Request<Body> {
+    Request::get(uri).header("host", "paas").body(Body::empty()).unwrap()
+}
+
+fn post(uri: &str, body: &Value) -> Request<Body> {
+    let request = Request::post(uri).header("host", "paas").header("content-type", "application/json");
+    request.body(Body::from(body.to_string())).unwrap()
+}
+
+/// Accepts one connection and lets a test play the leader on it.
+async fn impostor() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn a_standby_passes_requests_and_answers_on() {
+    let leader = leader().await;
+    let standby = standby_of(&leader.address).await;
+    let created = ask(&standby.address, post("/v2/apps?force=true", &json!({"id": "/a", "cmd": "x"}))).await;
+    let created = created.expect_status(201);
+    assert_eq!(created.header("x-marathon-via"), format!("1.1 {}", standby.address));
+    assert_eq!(created.header("x-marathon-leader"), format!("http://{}", leader.address));
+    assert_eq!(created.header("location"), "http://paas/a");
+    assert_eq!(leader.bench.state().apps.len(), 1);
+    assert!(standby.bench.state().apps.is_empty());
+    ask(&standby.address, get("/v2/apps//a")).await.expect_status(200);
+    ask(&standby.address, get("/v2/apps/b")).await.expect_status(404);
+    let who = ask(&standby.address, get("/v2/leader")).await;
+    who.expect(200, json!({"leader": leader.address}));
+}
+
+#[tokio::test]
+async fn every_master_answers_for_itself_where_it_may() {
+    let standby = standby_alone().await;
+    for (uri, status) in
+        [("/ping", 200), ("/metrics", 200), ("/ui/", 200), ("/", 302), ("/v2/apps?stale=true", 200)]
+    {
+        let answer = ask(&standby.address, get(uri)).await.expect_status(status);
+        assert_eq!(answer.header("x-marathon-via"), "", "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn the_leader_hears_where_a_request_came_from_and_nothing_of_the_connection() {
+    let (listener, address) = impostor().await;
+    let standby = standby_of(&address).await;
+    let playing = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        let read = stream.read(&mut head).await.unwrap();
+        let answer = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nkeep-alive: timeout=5\r\nx-mine: 1\r\n\r\nok";
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(head[..read].to_vec()).unwrap().to_ascii_lowercase()
+    });
+    let request =
+        Request::get("/v2/info?x=%2F").header("host", "paas").header("connection", "close, x-secret");
+    let request = request.header("x-secret", "1").header("x-forwarded-for", "10.0.0.1").header("te", "gzip");
+    let answer = ask(&standby.address, request.body(Body::empty()).unwrap()).await.expect_status(200);
+    assert_eq!((answer.text.as_str(), answer.header("x-mine"), answer.header("keep-alive")), ("ok", "1", ""));
+    let head = playing.await.unwrap();
+    assert!(head.starts_with("get /v2/info?x=%2f http/1.1\r\n"), "{head}");
+    assert!(head.contains("host: paas\r\n"), "{head}");
+    assert!(head.contains("x-forwarded-for: 10.0.0.1, 127.0.0.1\r\n"), "{head}");
+    assert!(head.contains(&format!("x-marathon-via: 1.1 {}\r\n", standby.address)), "{head}");
+    for dropped in ["x-secret", "te:", "connection:"] {
+        assert!(!head.contains(dropped), "{dropped} in {head}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_stream_through_a_standby() {
+    let leader = leader().await;
+    let standby = standby_of(&leader.address).await;
+    let mut text = json!({"id": "/a", "cmd": "x"}).to_string().into_bytes();
+    text.resize(3 * 1024 * 1024, b' ');
+    let chunks: Vec<_> =
+        text.chunks(100_000).map(|chunk| Ok::<_, std::io::Error>(Bytes::copy_from_slice(chunk))).collect();
+    let body = Body::from_stream(futures_util::stream::iter(chunks));
+    let request = Request::post("/v2/apps").header("host", "paas").header("content-type", "application/json");
+    ask(&standby.address, request.body(body).unwrap()).await.expect_status(201);
+    let large = Body::from(vec![b' '; 10 * 1024 * 1024]);
+    let request = Request::post("/v2/apps").header("host", "paas").header("content-type", "application/json");
+    ask(&standby.address, request.body(large).unwrap()).await.expect_status(413);
+}
+
+#[tokio::test]
+async fn a_loop_is_found() {
+    let first = standby_alone().await;
+    let second = standby_of(&first.address).await;
+    let believes = Leadership { term: 1, leads: false, leader: Some(master(3, &second.address)) };
+    first.bench.store.leadership.send_replace(believes);
+    let answer = ask(&second.address, get("/v2/apps")).await;
+    let answer = answer.expect(502, json!({"message": "Detected proxying loop."}));
+    assert_eq!(answer.header("x-marathon-via"), format!("1.1 {}, 1.1 {}", first.address, second.address));
+}
+
+#[tokio::test]
+async fn a_leader_that_refuses_is_named() {
+    let (listener, address) = impostor().await;
+    drop(listener);
+    let standby = standby_of(&address).await;
+    let answer = ask(&standby.address, get("/v2/apps")).await;
+    answer.expect(502, json!({"message": "Connection to leader refused."}));
+}
+
+#[tokio::test]
+async fn a_leader_that_dies_with_the_request_is_502_at_once_and_nothing_is_repeated() {
+    let (listener, address) = impostor().await;
+    let standby = standby_of(&address).await;
+    let playing = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        assert!(stream.read(&mut head).await.unwrap() > 0);
+        drop(stream);
+        // Nobody may come back.
+        tokio::time::timeout(Duration::from_millis(300), listener.accept()).await.is_err()
+    });
+    let began = Instant::now();
+    let answer = ask(&standby.address, post("/v2/apps", &json!({"id": "/a"}))).await.expect_status(502);
+    assert!(answer.text.contains("may or may not have happened"), "{}", answer.text);
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(playing.await.unwrap());
+}
+
+#[tokio::test]
+async fn a_leader_that_falls_silent_is_given_up_when_another_one_leads() {
+    let (listener, address) = impostor().await;
+    let standby = standby_of(&address).await;
+    let asking = tokio::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    let (_silent, _) = listener.accept().await.unwrap();
+    let other = Leadership { term: 2, leads: false, leader: Some(master(3, "127.0.0.1:1")) };
+    standby.bench.store.leadership.send_replace(other);
+    let answer = tokio::time::timeout(Duration::from_secs(5), asking).await.unwrap().unwrap();
+    answer.expect_status(502);
+}
+
+#[tokio::test]
+async fn a_standby_waits_for_a_leader_to_appear() {
+    let leader = leader().await;
+    let standby = standby_alone().await;
+    let asking = tokio::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!asking.is_finished());
+    let found = Leadership { term: 2, leads: false, leader: Some(master(1, &leader.address)) };
+    standby.bench.store.leadership.send_replace(found);
+    asking.await.unwrap().expect_status(200);
+}
+
+#[tokio::test]
+async fn a_standby_that_comes_to_lead_answers_itself() {
+    let standby = standby_alone().await;
+    let own = Some(master(2, &standby.address));
+    let elected = Leadership { term: 2, leads: false, leader: own.clone() };
+    standby.bench.store.leadership.send_replace(elected);
+    let asking = tokio::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!asking.is_finished());
+    standby.bench.store.leadership.send_replace(Leadership { term: 2, leads: true, leader: own });
+    let answer = asking.await.unwrap().expect_status(200);
+    assert_eq!(answer.header("x-marathon-via"), "");
+}
+
+#[tokio::test]
+async fn without_a_leader_the_wait_ends() {
+    let leadership = Leadership { term: 1, leads: false, leader: None };
+    let bench = Bench::with(master(2, "127.0.0.1:8080"), leadership);
+    let began = Instant::now();
+    let answer = bench.get("/v2/apps").await;
+    answer.expect(502, json!({"message": "Could not determine the current leader"}));
+    assert!(began.elapsed() >= LEADER_WAIT && began.elapsed() < 2 * LEADER_WAIT);
+}
