@@ -1,8 +1,11 @@
 //! Top: the smallest app there is, so that the first example runs on a bare machine.
 //!
 //! Way in: [`serve`]. Answers every HTTP request with one line that names the app, its
-//! version, task and port, as the task's environment tells them. Knows nothing of
-//! platformd but that environment.
+//! version, task and port, as the task's environment tells them; `GREETING` replaces its
+//! first word. Knows nothing of platformd but that environment.
+//!
+//! An app reaches it as `exec /proc/$PPID/exe hello`: the parent of a process task is the
+//! shim, and the shim is this binary, wherever it lies.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,12 +22,13 @@ const HEAD_BYTES_MAX: u64 = 16 * 1024;
 /// The port cannot be listened on.
 pub fn serve(port: u16) -> io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port))?;
-    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| "?".to_owned());
+    let variable = |name: &str, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.to_owned());
     let body = format!(
-        "hello from {} version {} task {} on port {port}\n",
-        variable("MARATHON_APP_ID"),
-        variable("MARATHON_APP_VERSION"),
-        variable("MESOS_TASK_ID"),
+        "{} from {} version {} task {} on port {port}\n",
+        variable("GREETING", "hello"),
+        variable("MARATHON_APP_ID", "?"),
+        variable("MARATHON_APP_VERSION", "?"),
+        variable("MESOS_TASK_ID", "?"),
     );
     for stream in listener.incoming() {
         // One at a time is enough for an example; a client that leaves early is no failure.

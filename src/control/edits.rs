@@ -6,7 +6,9 @@ use super::{
     Control, ControlError, DEPLOYMENTS_MAX, Edit, REPLANS_MAX, Started, WriteOptions, is_worth_replanning,
     service_ports,
 };
-use crate::domain::{AppId, AppVersion, DeploymentId, InstanceId, RunSpec, SpecChange, SpecVersion, validate};
+use crate::domain::{
+    AppId, AppVersion, DeploymentId, InstanceId, RunSpec, SpecChange, SpecVersion, validate,
+};
 use crate::planner;
 use crate::state::{AppChange, ClusterState, Command, RequestKey, StartDeployment};
 use crate::world::random_uuid;
@@ -77,7 +79,10 @@ impl Control {
     }
 }
 
-fn earlier_answer(state: &ClusterState, request: Option<&RequestKey>) -> Result<Option<Started>, ControlError> {
+fn earlier_answer(
+    state: &ClusterState,
+    request: Option<&RequestKey>,
+) -> Result<Option<Started>, ControlError> {
     let Some(request) = request else { return Ok(None) };
     let Some(row) = state.requests.get(&request.key) else { return Ok(None) };
     if row.digest != request.digest {
@@ -123,7 +128,11 @@ fn plan(
         let target = target_of(state, app, edit)?;
         let Some((mut spec, restart)) = target else {
             targets.push((app.clone(), None));
-            planned.changes.push(AppChange { app: app.clone(), expected: version_of(state, app), content: None });
+            planned.changes.push(AppChange {
+                app: app.clone(),
+                expected: version_of(state, app),
+                content: None,
+            });
             continue;
         };
         let broken = validate::run_spec(app, &spec);
@@ -167,7 +176,8 @@ fn target_of(state: &ClusterState, app: &AppId, edit: &Edit) -> Result<Target, C
         Edit::Put(merge) => Ok(Some((merge(current)?, false))),
         Edit::Patch(merge) => Ok(Some((merge(Some(current.ok_or_else(missing)?))?, false))),
         Edit::Rollback(version) => {
-            let missing = || ControlError::NotFound(format!("App '{app}' does not exist in version {version}"));
+            let missing =
+                || ControlError::NotFound(format!("App '{app}' does not exist in version {version}"));
             let content = state.versions.get(&(app.clone(), *version)).ok_or_else(missing)?;
             Ok(Some((content.spec.clone(), false)))
         }

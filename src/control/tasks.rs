@@ -40,7 +40,8 @@ impl Control {
             Kill::Wipe => {
                 let instances = instances_of(&view, &known).into_values().flatten().collect();
                 let reason = "killed and wiped by request".to_owned();
-                self.propose(vec![Command::SetGoal { instances, goal: Goal::Decommissioned, reason }]).await?;
+                self.propose(vec![Command::SetGoal { instances, goal: Goal::Decommissioned, reason }])
+                    .await?;
                 Ok(None)
             }
             Kill::Scale => {

@@ -1,6 +1,17 @@
-//! Tests against real parts: processes, engines, sockets. One binary, so that it links once.
+//! The one integration binary: what the pieces do together on real processes, engines and
+//! sockets, and what the repository promises about itself.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may end at once; allow-...-in-tests does not see helpers"
+)]
 
 #[cfg(not(feature = "sim"))]
 mod api;
 #[cfg(not(feature = "sim"))]
 mod drivers;
+mod examples;
+mod tidy;

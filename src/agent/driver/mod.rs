@@ -8,13 +8,19 @@
 pub mod any;
 #[cfg(not(feature = "sim"))]
 pub mod cgroup;
+#[cfg(not(feature = "sim"))]
+pub mod docker;
 #[cfg(any(test, feature = "testkit", feature = "sim"))]
 pub mod fake;
+#[cfg(not(feature = "sim"))]
+mod kill_times;
 pub mod limits;
 #[cfg(not(feature = "sim"))]
 pub mod ports;
 #[cfg(not(feature = "sim"))]
 pub mod process;
+#[cfg(not(feature = "sim"))]
+pub(crate) mod task_dir;
 
 use std::time::Duration;
 

@@ -4,12 +4,10 @@
 //! files of `shim::records`; whoever finds the directory finds the task, so that a new
 //! agent needs no memory of its own. A task that never got a shim leaves no process.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -20,7 +18,9 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::cgroup::Cgroups;
+use super::kill_times::{KillTimes, Stop};
 use super::limits::Limits;
+use super::task_dir::{self, SANDBOX, make_task, make_tasks, task_dir};
 use super::{DriverError, Ended, Started, TaskDriver, TaskHandle};
 use crate::agent::shim::output::OUTPUT_BYTES_MAX;
 use crate::agent::shim::records::{self, Exit, Launch, Run};
@@ -31,10 +31,8 @@ use crate::world;
 const START_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks for the record of a shim that another run of the agent spawned.
 const START_PAUSE: Duration = Duration::from_millis(20);
-/// From the end of a shim's task until the shim itself has ended: it waits for output at most 5 s.
+/// Of a shim's complaint, this much is read.
 const MESSAGE_BYTES_MAX: u64 = 4096;
-/// A directory name may have 255 bytes on every file system of note.
-const TASK_ID_BYTES_MAX: usize = 250;
 
 /// What the driver needs to be told.
 #[derive(Clone, Debug)]
@@ -65,7 +63,7 @@ impl ProcessSettings {
 pub struct ProcessDriver {
     settings: ProcessSettings,
     /// When tasks under way to their end will be killed.
-    kills: Mutex<BTreeMap<TaskId, Instant>>,
+    kills: KillTimes,
 }
 
 impl ProcessDriver {
@@ -74,9 +72,8 @@ impl ProcessDriver {
     /// # Errors
     /// When that directory cannot be made or found.
     pub fn new(mut settings: ProcessSettings) -> io::Result<Self> {
-        make_dirs(&settings.tasks)?;
-        settings.tasks = settings.tasks.canonicalize()?;
-        Ok(Self { settings, kills: Mutex::default() })
+        settings.tasks = make_tasks(&settings.tasks)?;
+        Ok(Self { settings, kills: KillTimes::default() })
     }
 
     /// Directory of a task: `stdout` and `stderr` lie there.
@@ -131,7 +128,7 @@ impl ProcessDriver {
             Default::default()
         });
         let mut env = launch.env.clone();
-        env.insert("MESOS_SANDBOX".to_owned(), dir.join(records::SANDBOX).display().to_string());
+        env.insert("MESOS_SANDBOX".to_owned(), dir.join(SANDBOX).display().to_string());
         Ok(Launch {
             task: launch.task.clone(),
             argv,
@@ -179,9 +176,10 @@ impl ProcessDriver {
         }
         let Some(run) = await_run(&dir).await else { return Ok(()) };
         let at = Instant::now() + grace;
-        let Some(is_first) = self.note_kill(task, at) else { return Ok(()) };
-        if is_first {
-            signal_group(&run, Signal::TERM);
+        match self.kills.note(task, at) {
+            Stop::First => signal_group(&run, Signal::TERM),
+            Stop::Sooner => {}
+            Stop::UnderWay => return Ok(()),
         }
         let task = task.clone();
         world::spawn(async move {
@@ -196,20 +194,6 @@ impl ProcessDriver {
         Ok(())
     }
 
-    /// Notes when a task will be killed. Nothing when that is already due no later;
-    /// otherwise whether it is the first time.
-    fn note_kill(&self, task: &TaskId, at: Instant) -> Option<bool> {
-        let mut kills = self.kills.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match kills.get(task) {
-            Some(due) if *due <= at => None,
-            before => {
-                let is_first = before.is_none();
-                kills.insert(task.clone(), at);
-                Some(is_first)
-            }
-        }
-    }
-
     async fn check(&self, task: &TaskId, line: &str, limit: Duration) -> Result<i32, DriverError> {
         let dir = self.task_dir(task)?;
         let launch: Launch = records::read(&dir, records::LAUNCH).ok_or(DriverError::Missing)?;
@@ -218,7 +202,7 @@ impl ProcessDriver {
             return Err(DriverError::Missing);
         }
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", line]).env_clear().envs(&launch.env).current_dir(dir.join(records::SANDBOX));
+        command.args(["-c", line]).env_clear().envs(&launch.env).current_dir(dir.join(SANDBOX));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         become_owner(&mut command, &launch, &dir)?;
         let mut child =
@@ -245,17 +229,12 @@ impl ProcessDriver {
         if run.is_some_and(|run| run.task.is_there() && !dir.join(records::EXIT).exists()) {
             return Err(DriverError::Failed(format!("remove what {task} left: it still runs")));
         }
-        self.kills.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(task);
+        self.kills.forget(task);
         blocking(move || {
             if let Some(launch) = records::read::<Launch>(&dir, records::LAUNCH) {
                 launch.cgroups.remove();
             }
-            match std::fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(DriverError::Failed(format!("remove {}: {error}", dir.display())))
-                }
-                _ => Ok(()),
-            }
+            task_dir::remove(&dir)
         })
         .await
     }
@@ -325,29 +304,10 @@ fn handle(task: &TaskId, run: Option<&Run>) -> TaskHandle {
     }
 }
 
-fn task_dir(tasks: &Path, task: &TaskId) -> Result<PathBuf, DriverError> {
-    let name = task.as_str();
-    let is_plain = !name.is_empty()
-        && name.len() <= TASK_ID_BYTES_MAX
-        && !name.starts_with('.')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte));
-    if is_plain {
-        Ok(tasks.join(name))
-    } else {
-        Err(DriverError::Refused(format!("task id '{name}' cannot name a directory")))
-    }
-}
-
-fn make_dirs(dir: &Path) -> io::Result<()> {
-    // Others may pass through, since tasks may run as other users, but not look around.
-    std::fs::DirBuilder::new().recursive(true).mode(0o711).create(dir)
-}
-
 /// Makes the task's directory. The launch file holds the environment, hence its mode.
 fn prepare(dir: &Path, launch: &Launch) -> Result<(), DriverError> {
     let write = || -> io::Result<()> {
-        make_dirs(dir)?;
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(dir.join(records::SANDBOX))?;
+        make_task(dir)?;
         let path = dir.join(records::LAUNCH);
         let temporary = dir.join(format!(".launch-{:016x}.tmp", world::random_u64()));
         let file =
@@ -415,7 +375,7 @@ fn become_owner(command: &mut Command, launch: &Launch, dir: &Path) -> Result<()
     if launch.user.is_none() {
         return Ok(());
     }
-    let owner = std::fs::metadata(dir.join(records::SANDBOX)).map_err(|_| DriverError::Missing)?;
+    let owner = std::fs::metadata(dir.join(SANDBOX)).map_err(|_| DriverError::Missing)?;
     if owner.uid() != rustix::process::getuid().as_raw() {
         command.uid(owner.uid()).gid(owner.gid());
     }

@@ -27,6 +27,7 @@ use rustix::process::{WaitOptions, WaitStatus};
 use self::records::{Exit, Launch, Run};
 use self::user::User;
 use crate::agent::driver::Ended;
+use crate::agent::driver::task_dir::SANDBOX;
 use crate::agent::known_process::KnownProcess;
 use crate::domain;
 use crate::domain::Timestamp;
@@ -114,7 +115,7 @@ fn lock(dir: &Path) -> Result<Option<File>, String> {
 fn spawn(dir: &Path, launch: &Launch) -> Result<Child, String> {
     let (program, arguments) = launch.argv.split_first().ok_or("there is no command to run")?;
     let user = launch.user.as_deref().map(User::named).transpose()?;
-    let sandbox = dir.join(records::SANDBOX);
+    let sandbox = dir.join(SANDBOX);
     if let Some(user) = &user {
         std::os::unix::fs::chown(&sandbox, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .map_err(|error| format!("cannot give the sandbox to {:?}: {error}", launch.user))?;

@@ -32,8 +32,6 @@ pub(crate) const LOCK: &str = "lock";
 pub(crate) const RUN: &str = "run";
 /// File name of [`Exit`].
 pub(crate) const EXIT: &str = "exit";
-/// Working directory of the task.
-pub(crate) const SANDBOX: &str = "sandbox";
 
 /// What the shim is to run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
