@@ -88,7 +88,7 @@ pub(super) fn canonical(spec: &RunSpec) -> Map<String, Value> {
     let roles = &spec.accepted_resource_roles;
     put("acceptedResourceRoles", (!roles.is_empty()).then(|| json!(roles)));
     put("taskKillGracePeriodSeconds", spec.kill_grace.map(|grace| json!(grace.as_secs())));
-    put("tty", spec.tty.then(|| json!(true)));
+    put("tty", spec.tty.then_some(Value::Bool(true)));
     let definitions = || spec.port_definitions.iter().map(port_definition).collect();
     put("portDefinitions", is_host.then(definitions));
     map
