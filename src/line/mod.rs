@@ -50,8 +50,8 @@ impl Purpose {
 }
 
 /// Anything that carries bytes both ways.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+pub trait Io: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Sync + Unpin> Io for T {}
 
 type Frames = Framed<Box<dyn Io>, LengthDelimitedCodec>;
 

@@ -1,0 +1,86 @@
+//! A master's directory: who it is, and that nobody else uses it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::StartError;
+use crate::world::{self, fs};
+
+/// File that holds the node id.
+const IDENTITY: &str = "identity.json";
+
+/// A prepared directory.
+pub(super) struct DataDir {
+    /// This master's id, for ever.
+    pub(super) node: u64,
+    /// Holds the directory for this process while open.
+    pub(super) lock: Option<fs::File>,
+    /// Where log segments lie.
+    pub(super) log: PathBuf,
+    /// Where snapshots lie.
+    pub(super) snapshots: PathBuf,
+}
+
+/// A fixed name in the directory; readable, since people look for it after accidents.
+#[derive(Serialize, Deserialize)]
+struct Identity {
+    node: u64,
+}
+
+/// Creates the directory where needed, takes it, and reads or mints the identity.
+///
+/// # Errors
+/// [`StartError::InUse`] when another process has it, and what the file system says.
+pub(super) fn open(dir: &Path) -> Result<DataDir, StartError> {
+    let io_error = |source| StartError::DataDir { dir: dir.to_owned(), source };
+    let log = dir.join("log");
+    let snapshots = dir.join("snapshots");
+    fs::create_dir_all(&log).map_err(io_error)?;
+    fs::create_dir_all(&snapshots).map_err(io_error)?;
+    let lock = take(dir)?;
+    let node = identity(dir).map_err(io_error)?;
+    fs::sync_dir(dir).map_err(io_error)?;
+    if let Some(parent) = dir.parent().filter(|parent| fs::exists(parent)) {
+        fs::sync_dir(parent).map_err(io_error)?;
+    }
+    Ok(DataDir { node, lock, log, snapshots })
+}
+
+fn identity(dir: &Path) -> io::Result<u64> {
+    let path = dir.join(IDENTITY);
+    if fs::exists(&path) {
+        let bytes = fs::read(&path)?;
+        let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("'{}' is no identity: {error}", path.display()))
+        })?;
+        return Ok(identity.node);
+    }
+    // 53 bits, so that every JSON reader keeps them; never 0.
+    let node = (world::random_u64() >> 11).max(1);
+    let text = serde_json::to_vec(&Identity { node }).map_err(io::Error::other)?;
+    fs::write_atomic(&path, &text)?;
+    Ok(node)
+}
+
+#[cfg(not(feature = "sim"))]
+fn take(dir: &Path) -> Result<Option<fs::File>, StartError> {
+    use rustix::fs::{FlockOperation, flock};
+    let io_error = |source| StartError::DataDir { dir: dir.to_owned(), source };
+    let path = dir.join("lock");
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(error) if error == rustix::io::Errno::WOULDBLOCK => {
+            Err(StartError::InUse { dir: dir.to_owned() })
+        }
+        Err(error) => Err(io_error(error.into())),
+    }
+}
+
+/// The simulator gives each host a disk of its own.
+#[cfg(feature = "sim")]
+fn take(_dir: &Path) -> Result<Option<fs::File>, StartError> {
+    Ok(None)
+}

@@ -1,0 +1,247 @@
+//! Start, and what a running quorum member offers to the daemon.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::address_book::AddressBook;
+use super::greeter::{self, Greeter};
+use super::leadership::Watcher;
+use super::log_store::LogStore;
+use super::membership::Membership;
+use super::network::Peers;
+use super::server::Server;
+use super::settings::{RaftSettings, StartError};
+use super::snapshots::Snapshots;
+use super::state_machine::{Published, StateMachine};
+use super::stats::{Counters, RaftStats};
+use super::store::RaftStateStore;
+use super::types::{MasterNode, Raft};
+use super::{data_dir, log_store};
+use crate::line::Line;
+use crate::store::{Leadership, StateStore};
+use crate::world::{self, Clock};
+
+/// Longest wait for another master to take over.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest wait for the log's last bytes at the end.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running member of the quorum, or one that waits to be taken in. Cheap to clone.
+#[derive(Clone)]
+pub struct RaftHandle {
+    running: Arc<Running>,
+}
+
+struct Running {
+    store: Arc<RaftStateStore>,
+    server: Server,
+    counters: Arc<Counters>,
+    failed: watch::Receiver<Option<String>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    log_closed: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+/// Starts this master's part of the quorum. A master that is listed alone leads within
+/// milliseconds; others find each other by themselves.
+///
+/// # Errors
+/// [`StartError`]: which file, and what to do.
+pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<RaftHandle, StartError> {
+    let config = Arc::new(settings.openraft()?);
+    let dir = data_dir::open(&settings.data_dir)?;
+    let counters = Arc::new(Counters::default());
+    let snapshot_error = |source| StartError::Snapshot { dir: dir.snapshots.clone(), source };
+    let snapshots = Snapshots::open(&dir.snapshots, Arc::clone(&counters)).map_err(snapshot_error)?;
+    let published = Arc::new(Published::new(Arc::clone(&counters)));
+    let machine = StateMachine::open(snapshots.clone(), Arc::clone(&published)).map_err(snapshot_error)?;
+    let (log, log_closed) =
+        log_store::LogStore::open(&dir.log, settings.segment_bytes, Arc::clone(&counters), dir.lock)?;
+    let book = Arc::new(AddressBook::default());
+    let peers = Peers { book: Arc::clone(&book) };
+    let raft = start_raft(dir.node, config, peers, log, machine).await?;
+    let at = MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
+    book.note(dir.node, &at);
+    let server = Server { node: dir.node, at, raft, book, snapshots };
+    head_start(&server, &settings).await;
+    Ok(assemble(server, settings, clock, published, counters, log_closed))
+}
+
+async fn start_raft(
+    node: u64,
+    config: Arc<openraft::Config>,
+    peers: Peers,
+    log: LogStore,
+    machine: StateMachine,
+) -> Result<Raft, StartError> {
+    let raft = Raft::new(node, config, peers, log, machine).await;
+    raft.map_err(|error| StartError::Raft(error.to_string()))
+}
+
+/// Lets a master without peers lead at once instead of waiting out an election timeout.
+async fn head_start(server: &Server, settings: &RaftSettings) {
+    let empty = server.raft.is_initialized().await.is_ok_and(|initialized| !initialized);
+    if empty && settings.is_alone() {
+        greeter::initialize(&server.raft, BTreeMap::from([(server.node, server.at.clone())])).await;
+    } else if server.raft.voter_ids().eq([server.node]) {
+        let _ = server.raft.trigger().elect(false).await;
+    }
+}
+
+fn assemble(
+    server: Server,
+    settings: RaftSettings,
+    clock: Arc<dyn Clock>,
+    published: Arc<Published>,
+    counters: Arc<Counters>,
+    log_closed: oneshot::Receiver<()>,
+) -> RaftHandle {
+    let (leadership, leadership_seen) = watch::channel(Leadership::default());
+    let (failed, failed_seen) = watch::channel(None);
+    let watcher = Watcher {
+        node: server.node,
+        raft: server.raft.clone(),
+        book: Arc::clone(&server.book),
+        lease: Duration::from_millis(settings.timing.election_max_ms),
+        leadership,
+        failed,
+    };
+    let greeter = Greeter {
+        node: server.node,
+        at: server.at.clone(),
+        masters: settings.masters,
+        raft: server.raft.clone(),
+        book: Arc::clone(&server.book),
+    };
+    let tasks = vec![world::spawn(watcher.run()), world::spawn(greeter.run())];
+    let store = RaftStateStore::new(server.raft.clone(), clock, published, leadership_seen);
+    info!(node = server.node, cluster = %server.at.cluster, "master started");
+    RaftHandle {
+        running: Arc::new(Running {
+            store: Arc::new(store),
+            server,
+            counters,
+            failed: failed_seen,
+            tasks: Mutex::new(tasks),
+            log_closed: Mutex::new(Some(log_closed)),
+        }),
+    }
+}
+
+impl RaftHandle {
+    /// The replicated state.
+    pub fn store(&self) -> Arc<RaftStateStore> {
+        Arc::clone(&self.running.store)
+    }
+
+    /// Id of this master, for ever.
+    pub fn node(&self) -> u64 {
+        self.running.server.node
+    }
+
+    /// Answers another master on a connection it opened for `Purpose::Masters`, until it goes.
+    ///
+    /// # Errors
+    /// What the network answers, or that the other side does not speak as a master does.
+    pub async fn serve(&self, line: Line) -> io::Result<()> {
+        self.running.server.serve(line).await
+    }
+
+    /// Who belongs to the quorum.
+    pub fn membership(&self) -> Membership {
+        let server = &self.running.server;
+        Membership { node: server.node, raft: server.raft.clone(), book: Arc::clone(&server.book) }
+    }
+
+    /// Holds a reason once Raft can not go on, such as a disk that fails to sync; the process
+    /// should end with it. After [`RaftHandle::shutdown`] it says so, too.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.running.failed.clone()
+    }
+
+    /// Figures for `/metrics`.
+    pub fn stats(&self) -> RaftStats {
+        let metrics = self.running.server.raft.metrics();
+        let now = metrics.borrow_watched();
+        RaftStats {
+            term: now.current_term,
+            committed: now.local_committed.map_or(0, |id| id.index),
+            last_index: now.last_log_index.unwrap_or(0),
+            ..self.running.counters.read()
+        }
+    }
+
+    /// Writes a snapshot soon.
+    pub async fn trigger_snapshot(&self) {
+        let _ = self.running.server.raft.trigger().snapshot().await;
+    }
+
+    /// Hands leadership to the voter that has most of the log, and waits for that at most
+    /// two seconds. Says whether this master does not lead any more.
+    pub async fn transfer_leadership(&self) -> bool {
+        let raft = &self.running.server.raft;
+        let mut metrics = raft.metrics();
+        let own = self.node();
+        let Some(heir) = heir(&metrics.borrow_watched().clone(), own) else {
+            return !raft.is_leader();
+        };
+        if raft.trigger().transfer_leader(heir).await.is_err() {
+            return true;
+        }
+        let handed_over = async {
+            loop {
+                let leader = metrics.borrow_watched().current_leader;
+                if leader.is_some_and(|leader| leader != own) || metrics.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let done = timeout(TRANSFER_TIMEOUT, handed_over).await.is_ok();
+        if !done {
+            warn!(heir, "leadership was not taken over in time");
+        }
+        done
+    }
+
+    /// Stops, and waits until the log is closed. Leadership is not handed over by this.
+    pub async fn shutdown(&self) {
+        let running = &self.running;
+        let tasks = std::mem::take(&mut *running.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = tasks.into_iter();
+        let watcher = tasks.next();
+        tasks.for_each(|task| task.abort());
+        let _ = running.server.raft.shutdown().await;
+        // Sees Raft's end, says that nobody leads here, and ends.
+        if let Some(watcher) = watcher {
+            let _ = timeout(CLOSE_TIMEOUT, watcher).await;
+        }
+        let closed = running.log_closed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(closed) = closed
+            && timeout(CLOSE_TIMEOUT, closed).await.is_err()
+        {
+            warn!("the log was not closed in time");
+        }
+    }
+}
+
+/// The voter that has most of the log, if we lead and there is another.
+fn heir(now: &openraft::RaftMetrics<super::types::TypeConfig>, own: u64) -> Option<u64> {
+    let replication = now.replication.as_ref()?;
+    let others = now.membership_config.voter_ids().filter(|node| *node != own);
+    others.max_by_key(|node| replication.get(node).and_then(|at| at.as_ref()).map(|id| id.index))
+}
+
+/// Lets callers hold the store without naming Raft.
+impl From<&RaftHandle> for Arc<dyn StateStore> {
+    fn from(handle: &RaftHandle) -> Self {
+        handle.store()
+    }
+}

@@ -1,0 +1,94 @@
+//! Tells who leads, and stops saying that we do when the quorum is silent.
+//!
+//! openraft keeps a leader that lost its quorum; its agents would be told things that
+//! another leader contradicts. So a look at the latest acknowledgement decides, as often
+//! as a lease needs it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::Instant as _;
+use openraft::async_runtime::watch::WatchReceiver as _;
+use openraft::{RaftMetrics, ServerState};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::address_book::AddressBook;
+use super::types::{Raft, TypeConfig};
+use crate::store::{Leadership, Master};
+
+/// Looks per lease: leadership is given up at most a tenth of a lease late.
+const LOOKS_PER_LEASE: u32 = 10;
+
+/// Keeps the watches up to date.
+pub(crate) struct Watcher {
+    pub(crate) node: u64,
+    pub(crate) raft: Raft,
+    pub(crate) book: Arc<AddressBook>,
+    /// How long an acknowledgement of the quorum counts.
+    pub(crate) lease: Duration,
+    pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) failed: watch::Sender<Option<String>>,
+}
+
+impl Watcher {
+    /// Watches until Raft ends.
+    pub(crate) async fn run(self) {
+        let mut metrics = self.raft.metrics();
+        loop {
+            let now = metrics.borrow_watched().clone();
+            if let Err(fatal) = &now.running_state {
+                self.end(&fatal.to_string());
+                return;
+            }
+            self.say(self.leadership(&now));
+            tokio::select! {
+                changed = metrics.changed() => {
+                    if changed.is_err() {
+                        self.end("raft stopped");
+                        return;
+                    }
+                }
+                () = sleep(self.lease / LOOKS_PER_LEASE) => {}
+            }
+        }
+    }
+
+    fn end(&self, reason: &str) {
+        self.say(Leadership { leads: false, ..self.leadership.borrow().clone() });
+        self.failed.send_replace(Some(reason.to_owned()));
+    }
+
+    fn say(&self, leadership: Leadership) {
+        self.leadership.send_if_modified(|told| {
+            let is_new = *told != leadership;
+            *told = leadership;
+            is_new
+        });
+    }
+
+    fn leadership(&self, now: &RaftMetrics<TypeConfig>) -> Leadership {
+        let leader = now.current_leader.and_then(|node| self.master(now, node));
+        Leadership { term: now.current_term, leads: self.leads(now), leader }
+    }
+
+    fn master(&self, now: &RaftMetrics<TypeConfig>, node: u64) -> Option<Master> {
+        let recorded = || now.membership_config.get_node(&node).cloned();
+        let at = self.book.get(node).or_else(recorded)?;
+        Some(Master { node, http: at.http, cluster: at.cluster })
+    }
+
+    fn leads(&self, now: &RaftMetrics<TypeConfig>) -> bool {
+        let leader = now.state == ServerState::Leader && now.current_leader == Some(self.node);
+        let own_entry = now.last_applied.is_some_and(|id| id.leader_id.term == now.current_term);
+        leader && own_entry && self.has_quorum(now)
+    }
+
+    fn has_quorum(&self, now: &RaftMetrics<TypeConfig>) -> bool {
+        // One voter is its own quorum, and openraft notes no acknowledgement then.
+        if now.membership_config.voter_ids().eq([self.node]) {
+            return true;
+        }
+        now.last_quorum_acked.as_ref().is_some_and(|acknowledged| acknowledged.elapsed() < self.lease)
+    }
+}

@@ -1,0 +1,194 @@
+//! Who belongs to the quorum, and how an operator changes that.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ChangeMembers;
+use openraft::errors::{ClientWriteError, RaftError};
+use tokio::time::timeout;
+
+use super::address_book::AddressBook;
+use super::messages::Hello;
+use super::types::{MasterNode, Raft, TypeConfig};
+
+/// Longest wait for a new master to have the log, its snapshot included.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Longest wait for a majority to agree to a change.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What this master says of itself.
+pub(crate) async fn hello(raft: &Raft, node: u64, at: &MasterNode) -> Hello {
+    // A master that cannot say is not empty: nobody must found a second cluster over it.
+    let empty = raft.is_initialized().await.is_ok_and(|initialized| !initialized);
+    let members = raft.metrics().borrow().membership_config.nodes().map(|(node, _)| *node).collect();
+    Hello { node, at: at.clone(), empty, members }
+}
+
+/// One master of the quorum, or one that waits at the door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Persisted identity.
+    pub node: u64,
+    /// Where it is reached now.
+    pub at: MasterNode,
+    /// Whether its voice counts; it only follows otherwise.
+    pub votes: bool,
+    /// Whether it leads, as far as this master knows.
+    pub leads: bool,
+    /// Latest entry that the leader knows it to have; only the leader can say.
+    pub matched: Option<u64>,
+}
+
+/// Why the quorum was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// Only the leader can.
+    #[error("change the members: this master does not lead; ask the leader")]
+    NotLeader,
+    /// There is no such member.
+    #[error("find member {0}; list the members and take one of their ids")]
+    NotAMember(u64),
+    /// It is a member already.
+    #[error("take master {0} in: it is a member already")]
+    AlreadyAMember(u64),
+    /// It has not introduced itself since this master started.
+    #[error("find master {0}; start it with --masters naming this cluster and try again")]
+    NeverMet(u64),
+    /// The leader itself is to go.
+    #[error("remove master {0} while it leads; let another master lead first")]
+    Leads(u64),
+    /// It would leave nobody.
+    #[error("remove the last master")]
+    LastOne,
+    /// It took too long; the change may still happen.
+    #[error("{0} in time; list the members to see how far it came")]
+    TimedOut(&'static str),
+    /// Raft said no.
+    #[error("change the members: {0}")]
+    Refused(String),
+}
+
+/// The quorum, for operators. Cheap to clone.
+#[derive(Clone)]
+pub struct Membership {
+    pub(super) node: u64,
+    pub(super) raft: Raft,
+    pub(super) book: Arc<AddressBook>,
+}
+
+impl Membership {
+    /// Id of this master.
+    pub fn own_id(&self) -> u64 {
+        self.node
+    }
+
+    /// Members by id, as this master knows them.
+    pub fn members(&self) -> Vec<Member> {
+        let metrics = self.raft.metrics().borrow().clone();
+        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let matched = |node: u64| {
+            let replication = metrics.replication.as_ref()?;
+            replication.get(&node).and_then(|at| at.as_ref()).map(|id| id.index)
+        };
+        let member = |(node, recorded): (&u64, &MasterNode)| Member {
+            node: *node,
+            at: self.book.get(*node).unwrap_or_else(|| recorded.clone()),
+            votes: voters.contains(node),
+            leads: metrics.current_leader == Some(*node),
+            matched: matched(*node),
+        };
+        metrics.membership_config.nodes().map(member).collect()
+    }
+
+    /// Masters that introduced themselves and are no members.
+    pub fn strangers(&self) -> Vec<(u64, MasterNode)> {
+        let members: BTreeSet<u64> = self.members().iter().map(|member| member.node).collect();
+        self.book.all().into_iter().filter(|(node, _)| !members.contains(node)).collect()
+    }
+
+    /// Puts `new` in the place of `old`, which may be dead or emptied: `new` first follows
+    /// until it has the log, then gets the voice.
+    ///
+    /// # Errors
+    /// [`MembershipError`]. After `TimedOut` the change may still happen; a repeat is harmless.
+    pub async fn replace_member(&self, old: u64, new: u64) -> Result<(), MembershipError> {
+        self.check_may_go(old)?;
+        self.let_follow(new).await?;
+        let mut voters = self.voters();
+        if voters.remove(&old) {
+            voters.insert(new);
+        }
+        self.set_voters(voters).await
+    }
+
+    /// Takes `new` in as one more member with a voice.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn add_member(&self, new: u64) -> Result<(), MembershipError> {
+        self.check_leads()?;
+        self.let_follow(new).await?;
+        let mut voters = self.voters();
+        voters.insert(new);
+        self.set_voters(voters).await
+    }
+
+    /// Lets a member go.
+    ///
+    /// # Errors
+    /// [`MembershipError`].
+    pub async fn remove_member(&self, old: u64) -> Result<(), MembershipError> {
+        self.check_may_go(old)?;
+        let mut voters = self.voters();
+        voters.remove(&old);
+        if voters.is_empty() {
+            return Err(MembershipError::LastOne);
+        }
+        self.set_voters(voters).await
+    }
+
+    fn voters(&self) -> BTreeSet<u64> {
+        self.raft.metrics().borrow().membership_config.voter_ids().collect()
+    }
+
+    fn check_leads(&self) -> Result<(), MembershipError> {
+        if self.raft.is_leader() { Ok(()) } else { Err(MembershipError::NotLeader) }
+    }
+
+    fn check_may_go(&self, old: u64) -> Result<(), MembershipError> {
+        self.check_leads()?;
+        if !self.voters().contains(&old) {
+            return Err(MembershipError::NotAMember(old));
+        }
+        if old == self.node { Err(MembershipError::Leads(old)) } else { Ok(()) }
+    }
+
+    /// Adds `new` as a follower without a voice and waits until it has the log.
+    async fn let_follow(&self, new: u64) -> Result<(), MembershipError> {
+        if self.voters().contains(&new) {
+            return Err(MembershipError::AlreadyAMember(new));
+        }
+        let at = self.book.get(new).ok_or(MembershipError::NeverMet(new))?;
+        let adding = timeout(CATCH_UP_TIMEOUT, self.raft.add_learner(new, at, true)).await;
+        adding.map_err(|_| MembershipError::TimedOut("bring the new master up"))?.map_err(refused)?;
+        Ok(())
+    }
+
+    async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), MembershipError> {
+        let change = ChangeMembers::ReplaceAllVoters(voters);
+        let changing = timeout(CHANGE_TIMEOUT, self.raft.change_membership(change, false)).await;
+        changing.map_err(|_| MembershipError::TimedOut("hear a majority agree"))?.map_err(refused)?;
+        Ok(())
+    }
+}
+
+fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MembershipError {
+    if error.forward_to_leader().is_some() {
+        return MembershipError::NotLeader;
+    }
+    let text: &dyn Display = &error;
+    MembershipError::Refused(text.to_string())
+}

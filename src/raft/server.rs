@@ -1,0 +1,122 @@
+//! Answers other masters on a connection that one of them opened.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use openraft::alias::SnapshotOf;
+use openraft::raft::AppendEntriesRequest;
+use tokio::time::timeout;
+
+use super::address_book::AddressBook;
+use super::messages::{Answer, AppendAsk, AppendReply, Ask, Hello, Reply, Request};
+use super::mirror::SnapshotMetaRecord;
+use super::snapshots::{SnapshotFile, Snapshots, aside};
+use super::types::{MasterNode, Raft, TypeConfig, Vote};
+use super::{membership, transfer};
+use crate::line::{Line, LineReceiver};
+use crate::world::fs;
+
+/// A connection on which nothing came for so long is closed; a peer that needs it dials anew.
+const IDLE_MAX: Duration = Duration::from_secs(600);
+
+/// What is needed to answer.
+#[derive(Clone)]
+pub(crate) struct Server {
+    pub(crate) node: u64,
+    pub(crate) at: MasterNode,
+    pub(crate) raft: Raft,
+    pub(crate) book: Arc<AddressBook>,
+    pub(crate) snapshots: Snapshots,
+}
+
+impl Server {
+    /// Answers until the other side goes or stays silent for [`IDLE_MAX`].
+    pub(crate) async fn serve(&self, mut line: Line) -> io::Result<()> {
+        loop {
+            let ask: Result<io::Result<Option<Ask>>, _> = timeout(IDLE_MAX, line.receive()).await;
+            let Ok(ask) = ask else { return Ok(()) };
+            let Some(Ask { number, to, request }) = ask? else { return Ok(()) };
+            if to.is_some_and(|to| to != self.node) {
+                let reason = format!("master {} is here now, not {}", self.node, to.unwrap_or_default());
+                return line.send(&Answer { number, reply: Reply::Refused(reason) }).await;
+            }
+            let reply = match request {
+                Request::StreamAppend => return self.append_stream(line).await,
+                Request::Snapshot { vote, meta, bytes } => {
+                    self.install(&mut line, vote.into(), meta, bytes).await?
+                }
+                other => self.answer(other).await?,
+            };
+            line.send(&Answer { number, reply }).await?;
+        }
+    }
+
+    async fn answer(&self, request: Request) -> io::Result<Reply> {
+        Ok(match request {
+            Request::Hello(hello) => Reply::Hello(self.hello(&hello).await),
+            Request::Append(ask) => {
+                let one = stream::iter([AppendEntriesRequest::from(ask)]);
+                let mut results = Box::pin(self.raft.stream_append(one));
+                let result = results.next().await.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
+                Reply::Append(result.map_err(io::Error::other)?.into())
+            }
+            Request::Vote(ask) => Reply::Vote(self.raft.vote(ask.into()).await.map_err(io::Error::other)?.into()),
+            Request::PreVote(ask) => {
+                Reply::Vote(self.raft.pre_vote(ask.into()).await.map_err(io::Error::other)?.into())
+            }
+            Request::TransferLeader(ask) => {
+                let outcome = self.raft.handle_transfer_leader(ask.into()).await.map_err(io::Error::other)?;
+                Reply::TransferLeader(outcome.into())
+            }
+            Request::StreamAppend | Request::Snapshot { .. } => Reply::Refused("not a question".into()),
+        })
+    }
+
+    async fn hello(&self, theirs: &Hello) -> Hello {
+        if theirs.node != self.node {
+            self.book.note(theirs.node, &theirs.at);
+        }
+        membership::hello(&self.raft, self.node, &self.at).await
+    }
+
+    async fn append_stream(&self, line: Line) -> io::Result<()> {
+        let (mut sender, receiver) = line.split();
+        let mut results = Box::pin(self.raft.stream_append(batches(receiver)));
+        while let Some(result) = results.next().await {
+            sender.send(&AppendReply::from(result.map_err(io::Error::other)?)).await?;
+        }
+        sender.close().await
+    }
+
+    async fn install(
+        &self,
+        line: &mut Line,
+        vote: Vote,
+        meta: SnapshotMetaRecord,
+        bytes: u64,
+    ) -> io::Result<Reply> {
+        let path = self.snapshots.incoming();
+        let outcome = match transfer::receive(line, &path, bytes).await {
+            Ok(()) => {
+                let file = SnapshotFile { path: path.clone() };
+                let snapshot = SnapshotOf::<TypeConfig, _> { meta: meta.into(), snapshot: file };
+                self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)
+            }
+            Err(error) => Err(error),
+        };
+        // Gone already when it was installed; left over when it was late or broken.
+        let _ = aside(move || if fs::exists(&path) { fs::remove_file(&path) } else { Ok(()) }).await;
+        Ok(Reply::Snapshot(outcome?.vote.into()))
+    }
+}
+
+/// Batches until the leader ends the stream, breaks it or is silent for [`IDLE_MAX`].
+fn batches(receiver: LineReceiver) -> impl Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + 'static {
+    Box::pin(stream::unfold(receiver, |mut receiver| async move {
+        let batch = timeout(IDLE_MAX, receiver.receive::<AppendAsk>()).await;
+        let batch = batch.ok()?.ok()??;
+        Some((batch.into(), receiver))
+    }))
+}

@@ -1,0 +1,134 @@
+//! What the quorum can be told, and why it may not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use openraft::{Config, SnapshotPolicy};
+
+use super::wal::recover::LogError;
+use super::wal::segment::SEGMENT_BYTES;
+
+/// Heartbeat and election, in milliseconds. An outage after a leader's death lasts about
+/// the longest election and a mean one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RaftTiming {
+    /// Between two heartbeats of the leader.
+    pub heartbeat_ms: u64,
+    /// Shortest silence after which a master campaigns.
+    pub election_min_ms: u64,
+    /// Longest such silence; also how long a quorum's acknowledgement counts.
+    pub election_max_ms: u64,
+}
+
+impl Default for RaftTiming {
+    fn default() -> Self {
+        Self { heartbeat_ms: 40, election_min_ms: 120, election_max_ms: 240 }
+    }
+}
+
+/// Everything [`super::start`] needs.
+#[derive(Clone, Debug)]
+pub struct RaftSettings {
+    /// Directory of this master alone.
+    pub data_dir: PathBuf,
+    /// Cluster addresses of all masters, as `--masters` lists them; this one's among them,
+    /// unless it is to join later. None means that it is alone.
+    pub masters: Vec<String>,
+    /// Where masters and agents reach this one.
+    pub advertise_cluster: String,
+    /// Where people reach this one, exactly as given.
+    pub advertise_http: String,
+    /// Heartbeat and election.
+    pub timing: RaftTiming,
+    /// Entries between two snapshots.
+    pub snapshot_every: u64,
+    /// Entries kept behind a snapshot for followers that lag a little.
+    pub keep_behind_snapshot: u64,
+    /// Size at which the next log segment begins.
+    pub segment_bytes: u64,
+}
+
+impl RaftSettings {
+    /// The usual limits.
+    pub fn new(data_dir: PathBuf, masters: Vec<String>, advertise_cluster: String, advertise_http: String) -> Self {
+        Self {
+            data_dir,
+            masters,
+            advertise_cluster,
+            advertise_http,
+            timing: RaftTiming::default(),
+            snapshot_every: 50_000,
+            keep_behind_snapshot: 10_000,
+            segment_bytes: SEGMENT_BYTES,
+        }
+    }
+
+    /// Whether this master is the only one that was listed.
+    pub(super) fn is_alone(&self) -> bool {
+        self.masters.iter().all(|address| *address == self.advertise_cluster)
+    }
+
+    pub(super) fn openraft(&self) -> Result<Config, StartError> {
+        let config = Config {
+            cluster_name: "platformd".into(),
+            heartbeat_interval: self.timing.heartbeat_ms,
+            election_timeout_min: self.timing.election_min_ms,
+            election_timeout_max: self.timing.election_max_ms,
+            enable_pre_vote: Some(true),
+            max_payload_entries: 1024,
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            max_in_snapshot_log_to_keep: self.keep_behind_snapshot,
+            // Followers that lag more than the log keeps get a snapshot.
+            replication_lag_threshold: self.keep_behind_snapshot.max(1),
+            purge_batch_size: self.keep_behind_snapshot.clamp(1, 4096),
+            backoff: "50ms 100ms ...500ms".into(),
+            // A snapshot of a million tasks over one gigabit.
+            install_snapshot_timeout: 60_000,
+            ..Config::default()
+        };
+        config.validate().map_err(|error| StartError::Timing(error.to_string()))
+    }
+}
+
+/// Why the quorum did not start. Each is a sentence for a supervisor's log.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Another process has the directory.
+    #[error(
+        "data directory in use: another platformd has '{}'; stop it, or give this one another --data-dir",
+        dir.display()
+    )]
+    InUse {
+        /// Which.
+        dir: PathBuf,
+    },
+    /// The directory cannot be used.
+    #[error("use the data directory '{}': {source}; check its owner, its mode and free space", dir.display())]
+    DataDir {
+        /// Which.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The log cannot be used.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The snapshot cannot be used.
+    #[error(
+        "start from the newest snapshot in '{}': {source}; move this data directory away, start the \
+         master with an empty one and replace the old member by the new one",
+        dir.display()
+    )]
+    Snapshot {
+        /// Directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The timing makes no sense.
+    #[error("use the election timing: {0}")]
+    Timing(String),
+    /// openraft did not start.
+    #[error("start raft: {0}")]
+    Raft(String),
+}
