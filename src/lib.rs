@@ -14,6 +14,7 @@ pub mod store;
 pub mod telemetry;
 
 pub mod dispatcher;
+pub mod raft;
 
 pub mod agent;
 

@@ -53,7 +53,10 @@ fn identity(dir: &Path) -> io::Result<u64> {
     if fs::exists(&path) {
         let bytes = fs::read(&path)?;
         let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("'{}' is no identity: {error}", path.display()))
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("'{}' is no identity: {error}", path.display()),
+            )
         })?;
         return Ok(identity.node);
     }
@@ -69,7 +72,8 @@ fn take(dir: &Path) -> Result<Option<fs::File>, StartError> {
     use rustix::fs::{FlockOperation, flock};
     let io_error = |source| StartError::DataDir { dir: dir.to_owned(), source };
     let path = dir.join("lock");
-    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error)?;
+    let file =
+        fs::OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(io_error)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(error) if error == rustix::io::Errno::WOULDBLOCK => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -65,7 +66,7 @@ impl Greeter {
     /// Everybody who answered, by the address that was asked; ourselves by our own.
     async fn round(&self, own: &Hello) -> BTreeMap<String, Hello> {
         let mut addresses: BTreeSet<String> = self.masters.iter().cloned().collect();
-        let members = self.raft.metrics().borrow().membership_config.clone();
+        let members = self.raft.metrics().borrow_watched().membership_config.clone();
         for (node, recorded) in members.nodes().filter(|(node, _)| **node != self.node) {
             addresses.insert(self.book.get(*node).unwrap_or_else(|| recorded.clone()).cluster);
         }

@@ -68,7 +68,8 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let book = Arc::new(AddressBook::default());
     let peers = Peers { book: Arc::clone(&book) };
     let raft = start_raft(dir.node, config, peers, log, machine).await?;
-    let at = MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
+    let at =
+        MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
     book.note(dir.node, &at);
     let server = Server { node: dir.node, at, raft, book, snapshots };
     head_start(&server, &settings).await;

@@ -55,7 +55,9 @@ impl Watcher {
     }
 
     fn end(&self, reason: &str) {
-        self.say(Leadership { leads: false, ..self.leadership.borrow().clone() });
+        // A statement of its own: the borrowed watch must be free again before it is written.
+        let told = self.leadership.borrow().clone();
+        self.say(Leadership { leads: false, ..told });
         self.failed.send_replace(Some(reason.to_owned()));
     }
 

@@ -202,7 +202,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        let records: Vec<Record> = entries.iter().map(|entry| Record::Entry(EntryRecord::from(entry))).collect();
+        let records: Vec<Record> =
+            entries.iter().map(|entry| Record::Entry(EntryRecord::from(entry))).collect();
         {
             let mut memory = self.reader.memory();
             for entry in entries {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::ChangeMembers;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::timeout;
 
@@ -23,7 +24,7 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) async fn hello(raft: &Raft, node: u64, at: &MasterNode) -> Hello {
     // A master that cannot say is not empty: nobody must found a second cluster over it.
     let empty = raft.is_initialized().await.is_ok_and(|initialized| !initialized);
-    let members = raft.metrics().borrow().membership_config.nodes().map(|(node, _)| *node).collect();
+    let members = raft.metrics().borrow_watched().membership_config.nodes().map(|(node, _)| *node).collect();
     Hello { node, at: at.clone(), empty, members }
 }
 
@@ -87,7 +88,7 @@ impl Membership {
 
     /// Members by id, as this master knows them.
     pub fn members(&self) -> Vec<Member> {
-        let metrics = self.raft.metrics().borrow().clone();
+        let metrics = self.raft.metrics().borrow_watched().clone();
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
         let matched = |node: u64| {
             let replication = metrics.replication.as_ref()?;
@@ -151,7 +152,7 @@ impl Membership {
     }
 
     fn voters(&self) -> BTreeSet<u64> {
-        self.raft.metrics().borrow().membership_config.voter_ids().collect()
+        self.raft.metrics().borrow_watched().membership_config.voter_ids().collect()
     }
 
     fn check_leads(&self) -> Result<(), MembershipError> {

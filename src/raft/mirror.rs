@@ -106,7 +106,13 @@ impl From<&Membership> for MembershipRecord {
 
 impl From<MembershipRecord> for Membership {
     fn from(record: MembershipRecord) -> Self {
-        Self::new_with_defaults(record.voters, record.nodes)
+        let MembershipRecord { mut voters, mut nodes } = record;
+        // What openraft holds to be impossible is made possible, not a panic.
+        voters.retain(|set| !set.is_empty());
+        for voter in voters.iter().flatten() {
+            nodes.entry(*voter).or_default();
+        }
+        Self::new(voters, nodes).unwrap_or_default()
     }
 }
 

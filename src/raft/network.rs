@@ -149,7 +149,11 @@ impl Client {
         self.open.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
     }
 
-    async fn ask_for_vote(&mut self, request: Request, option: &RPCOption) -> Result<VoteResponse<TypeConfig>, RpcError> {
+    async fn ask_for_vote(
+        &mut self,
+        request: Request,
+        option: &RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         match self.call(request, option.hard_ttl()).await? {
             Reply::Vote(reply) => Ok(reply.into()),
             other => Err(unreachable(&strange(&other))),

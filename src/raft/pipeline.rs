@@ -57,7 +57,8 @@ where
         sender.send(&AppendAsk::from(first)).await?;
         Ok((sender, receiver))
     };
-    let connected = timeout(ANSWER_TIMEOUT, connect).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let connected =
+        timeout(ANSWER_TIMEOUT, connect).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
     let (sender, receiver) = connected.map_err(|error| unreachable(&error))?;
     let progress = Arc::new(Progress { sent: AtomicU64::new(1), ..Progress::default() });
     let sending = Sending(world::spawn(forward(input, sender, Arc::clone(&progress))));

@@ -59,10 +59,13 @@ impl Server {
             Request::Append(ask) => {
                 let one = stream::iter([AppendEntriesRequest::from(ask)]);
                 let mut results = Box::pin(self.raft.stream_append(one));
-                let result = results.next().await.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
+                let result =
+                    results.next().await.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
                 Reply::Append(result.map_err(io::Error::other)?.into())
             }
-            Request::Vote(ask) => Reply::Vote(self.raft.vote(ask.into()).await.map_err(io::Error::other)?.into()),
+            Request::Vote(ask) => {
+                Reply::Vote(self.raft.vote(ask.into()).await.map_err(io::Error::other)?.into())
+            }
             Request::PreVote(ask) => {
                 Reply::Vote(self.raft.pre_vote(ask.into()).await.map_err(io::Error::other)?.into())
             }

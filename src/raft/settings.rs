@@ -50,7 +50,12 @@ pub struct RaftSettings {
 
 impl RaftSettings {
     /// The usual limits.
-    pub fn new(data_dir: PathBuf, masters: Vec<String>, advertise_cluster: String, advertise_http: String) -> Self {
+    pub fn new(
+        data_dir: PathBuf,
+        masters: Vec<String>,
+        advertise_cluster: String,
+        advertise_http: String,
+    ) -> Self {
         Self {
             data_dir,
             masters,

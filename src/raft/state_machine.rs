@@ -176,9 +176,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf<TypeConfig, SnapshotFile>>> {
         let Some(path) = self.snapshots.current()? else { return Ok(None) };
         let meta = snapshots::read_meta(&path)?.into();
         Ok(Some(SnapshotOf::<TypeConfig, _> { meta, snapshot: SnapshotFile { path } }))

@@ -11,6 +11,7 @@ use openraft::impls::ProgressResponder;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::mutation;
 use super::state_machine::Published;
@@ -55,9 +56,11 @@ impl RaftStateStore {
         let entry = LogEntry { at: Timestamp::from_millis(self.clock.now_millis()), commands };
         let bytes: Bytes = codec::encode(&entry).into();
         if bytes.len() > PROPOSAL_BYTES_MAX {
-            return Err(ProposeError::TooLarge { bytes: bytes.len(), max: PROPOSAL_BYTES_MAX });
+            warn!(bytes = bytes.len(), max = PROPOSAL_BYTES_MAX, "a proposal is too large to be recorded");
+            return Err(ProposeError::Busy);
         }
-        let (responder, outcome) = ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
+        let (responder, outcome) =
+            ProgressResponder::<TypeConfig, ClientWriteResult<TypeConfig>>::complete_only();
         let mut request = self.raft.write(Proposal(bytes)).responder(responder);
         let fence = term.filter(|_| !mutation::skips_term_check());
         if let Some(term) = fence {
@@ -72,7 +75,9 @@ impl RaftStateStore {
         let confirmed = self.raft.ensure_linearizable(ReadPolicy::ReadIndex);
         match timeout(READ_TIMEOUT, confirmed).await {
             Ok(Ok(_)) => Ok(self.published.view()),
-            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_)))) => Err(ReadError::NotLeader),
+            Ok(Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(_)))) => {
+                Err(ReadError::NotLeader)
+            }
             Ok(Err(_)) | Err(_) => Err(ReadError::NoQuorum),
         }
     }
@@ -102,7 +107,8 @@ impl StateStore for RaftStateStore {
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
         async move {
             let written = timeout(PROPOSE_TIMEOUT, self.write(commands, term)).await;
-            written.unwrap_or_else(|_| Err(ProposeError::OutcomeUnknown("no majority answered in time".into())))
+            written
+                .unwrap_or_else(|_| Err(ProposeError::OutcomeUnknown("no majority answered in time".into())))
         }
         .boxed()
     }

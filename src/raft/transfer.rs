@@ -22,7 +22,12 @@ const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sends the file; the answer is what the peer's Raft says to it.
-pub(super) async fn send(peer: &Peer, vote: Vote, meta: SnapshotMetaRecord, path: PathBuf) -> io::Result<Reply> {
+pub(super) async fn send(
+    peer: &Peer,
+    vote: Vote,
+    meta: SnapshotMetaRecord,
+    path: PathBuf,
+) -> io::Result<Reply> {
     let (mut file, bytes) = aside(move || {
         let file = File::open(&path)?;
         let bytes = file.metadata()?.len();

@@ -39,7 +39,7 @@ pub(crate) type Membership = openraft::Membership<u64, MasterNode>;
 pub(crate) type StoredMembership = alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type LeaderId = leader_id_std::LeaderId<u64, u64>;
-pub(crate) type CommittedLeaderId = leader_id_std::CommittedLeaderId<u64>;
+pub(crate) type CommittedLeaderId = alias::CommittedLeaderIdOf<TypeConfig>;
 
 /// A `LogEntry` in its lasting bytes: encoded once by the proposer, decoded by `apply`.
 #[derive(Clone, PartialEq, Eq, Default)]

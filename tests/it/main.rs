@@ -14,4 +14,6 @@ mod api;
 #[cfg(not(feature = "sim"))]
 mod drivers;
 mod examples;
+#[cfg(not(feature = "sim"))]
+mod quorum;
 mod tidy;

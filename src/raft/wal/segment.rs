@@ -38,7 +38,8 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<u64>> {
 
 /// Creates a segment that grows as it is written.
 pub(crate) fn create(dir: &Path, number: u64) -> io::Result<File> {
-    let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path(dir, number))?;
+    let file =
+        OpenOptions::new().create(true).truncate(true).read(true).write(true).open(path(dir, number))?;
     file.sync_all()?;
     fs::sync_dir(dir)?;
     Ok(file)

@@ -55,7 +55,8 @@ pub(crate) enum Done {
 impl Append {
     /// A record to be appended; `sync` makes it durable before `done` is told.
     pub(crate) fn of(records: &[Record], sync: bool, done: Done) -> Self {
-        let mut append = Self { frames: Vec::new(), notes: Vec::new(), highest: None, purge: None, sync, done };
+        let mut append =
+            Self { frames: Vec::new(), notes: Vec::new(), highest: None, purge: None, sync, done };
         for record in records {
             frame::push(&mut append.frames, record);
             match record {
@@ -99,7 +100,9 @@ impl Writer {
     ) -> io::Result<Self> {
         let mut segments: VecDeque<(u64, u64)> = found.segments.iter().copied().collect();
         let file = match segments.back() {
-            Some((number, _)) => OpenOptions::new().read(true).write(true).open(segment::path(dir, *number))?,
+            Some((number, _)) => {
+                OpenOptions::new().read(true).write(true).open(segment::path(dir, *number))?
+            }
             None => {
                 segments.push_back((0, 0));
                 segment::create(dir, 0)?
@@ -182,7 +185,8 @@ impl Writer {
     /// Removes segments that hold nothing above `purged`.
     fn remove_purged(&mut self, purged: u64) -> io::Result<()> {
         let mut removed = false;
-        while self.segments.len() > 1 && self.segments.front().is_some_and(|(_, highest)| *highest <= purged) {
+        while self.segments.len() > 1 && self.segments.front().is_some_and(|(_, highest)| *highest <= purged)
+        {
             if let Some((number, _)) = self.segments.pop_front() {
                 fs::remove_file(segment::path(&self.dir, number))?;
                 removed = true;
