@@ -1,7 +1,7 @@
 //! Floor 2: pure. What must happen to get from one set of specs to another.
 //!
-//! Three ways in: [`plan_deployment`] (an edit becomes steps), [`advance`] (what the
-//! current step of a deployment wants next) and [`reconcile`] (what apps outside
+//! Three ways in: [`plan_deployment`] (an edit becomes steps), [`advance()`] (what the
+//! current step of a deployment wants next) and [`reconcile()`] (what apps outside
 //! deployments want). All derive from the state alone, so asking again without progress
 //! gives nothing new. Knows no offers, no resources, no HTTP, no clock: where instances
 //! run is the scheduler's business.

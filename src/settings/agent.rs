@@ -89,8 +89,8 @@ impl AgentSettingsFlags {
             allow: allow(flags.allow)?,
             docker_config: flags.docker_config,
             docker_socket: flags.docker_socket.unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")),
-            runtime: runtime(flags.runtime)?,
-            log: values::log(flags.log, flags.log_format)?,
+            runtime: runtime(flags.runtime.as_deref())?,
+            log: values::log(flags.log, flags.log_format.as_deref())?,
             masters,
         })
     }
@@ -106,8 +106,8 @@ fn hostname(raw: String) -> Result<String, BadSetting> {
     }
 }
 
-pub(super) fn runtime(given: Option<String>) -> Result<Runtime, BadSetting> {
-    match given.as_deref() {
+pub(super) fn runtime(given: Option<&str>) -> Result<Runtime, BadSetting> {
+    match given {
         None | Some("auto") => Ok(Runtime::Auto),
         Some("docker") => Ok(Runtime::Docker),
         Some("process") => Ok(Runtime::Process),

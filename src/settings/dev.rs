@@ -71,12 +71,15 @@ impl DevSettings {
             cluster,
             masters,
             agents,
-            runtime: agent::runtime(flags.runtime)?,
+            runtime: agent::runtime(flags.runtime.as_deref())?,
             resources: agent::resources(flags.resources)?,
             attributes: agent::attributes(flags.attributes)?,
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(".platformd")),
             fresh: flags.fresh.unwrap_or(false),
-            log: values::log(flags.log.or_else(|| Some(DEFAULT_FILTER.to_owned())), flags.log_format)?,
+            log: values::log(
+                flags.log.or_else(|| Some(DEFAULT_FILTER.to_owned())),
+                flags.log_format.as_deref(),
+            )?,
         })
     }
 }

@@ -83,7 +83,7 @@ impl MasterSettings {
                 AGENT_RESTART_GRACE,
                 grace_bounds,
             )?,
-            log: values::log(flags.log, flags.log_format)?,
+            log: values::log(flags.log, flags.log_format.as_deref())?,
         })
     }
 }

@@ -17,13 +17,13 @@ pub struct LogSettings {
 /// What is logged unless told otherwise: ours, and of openraft only what is wrong.
 const DEFAULT_FILTER: &str = "info,openraft=warn";
 
-pub(super) fn log(filter: Option<String>, format: Option<String>) -> Result<LogSettings, BadSetting> {
+pub(super) fn log(filter: Option<String>, format: Option<&str>) -> Result<LogSettings, BadSetting> {
     let filter = filter.unwrap_or_else(|| DEFAULT_FILTER.to_owned());
     if let Err(reason) = crate::telemetry::check_filter(&filter) {
         let expected = format!("{reason}; expected directives such as 'info,openraft=warn'");
         return Err(BadSetting::new("--log", filter, expected));
     }
-    let format = match format.as_deref() {
+    let format = match format {
         None | Some("text") => LogFormat::Text,
         Some("json") => LogFormat::Json,
         Some(other) => return Err(BadSetting::new("--log-format", other, "expected 'text' or 'json'")),

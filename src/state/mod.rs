@@ -1,6 +1,6 @@
 //! Floor 1: the replicated state machine. Deterministic; the referee.
 //!
-//! Way in: [`apply`] with a [`LogEntry`]. Gives the same answer on every master and in
+//! Way in: [`apply()`] with a [`LogEntry`]. Gives the same answer on every master and in
 //! every version of the binary. Knows no clock, no chance, no planner or scheduler,
 //! and not who leads.
 

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+/// Name and value that a series must have, if any.
+type Label = Option<(&'static str, &'static str)>;
+
 /// What Marathon calls things, and the series whose sum it is: name and one label, if any.
-const GAUGES: [(&str, &str, Option<(&str, &str)>); 9] = [
+const GAUGES: [(&str, &str, Label); 9] = [
     ("marathon.apps.active.gauge", "platformd_apps", None),
     ("marathon.groups.active.gauge", "platformd_groups", None),
     ("marathon.deployments.active.gauge", "platformd_deployments", None),

@@ -1,7 +1,7 @@
 //! Floor 3: how a process is observed: metrics, log lines, errors on one line.
 //!
 //! Way in: [`Registry`] (`metrics` is the table of everything it may hold), [`start_tracing`],
-//! [`error_chain`]. Names no other room: what is counted is handed in, so that metrics
+//! [`error_chain()`]. Names no other room: what is counted is handed in, so that metrics
 //! cannot steer decisions.
 
 mod encode;
