@@ -18,6 +18,8 @@ pub mod raft;
 
 pub mod agent;
 
+pub mod leader;
+
 pub mod control;
 
 pub mod api;

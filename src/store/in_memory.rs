@@ -10,7 +10,7 @@ use crate::domain::Timestamp;
 use crate::state::{Applied, ClusterState, Command, LogEntry, apply};
 use crate::world::Clock;
 
-/// Leads for ever, in term 1.
+/// Leads in term 1 until told otherwise.
 pub struct InMemoryStore {
     clock: Arc<dyn Clock>,
     state: Mutex<View>,
@@ -28,6 +28,11 @@ impl InMemoryStore {
             applied: watch::channel(0).0,
             leadership: watch::channel(Leadership { term: 1, leads: true, leader: Some(master) }).0,
         }
+    }
+
+    /// Begins to lead in a term, or ceases to; later proposals for other terms are refused.
+    pub fn set_leads(&self, term: u64, leads: bool) {
+        self.leadership.send_modify(|leadership| (leadership.term, leadership.leads) = (term, leads));
     }
 
     /// Records commands at once.
@@ -57,8 +62,10 @@ impl StateStore for InMemoryStore {
         commands: Vec<Command>,
         term: Option<u64>,
     ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        let leadership = self.leadership.borrow().clone();
         let answer = match term {
-            Some(term) if term != 1 => Err(ProposeError::TermEnded),
+            _ if !leadership.leads => Err(ProposeError::NotLeader),
+            Some(term) if term != leadership.term => Err(ProposeError::TermEnded),
             _ => Ok(self.record(commands)),
         };
         std::future::ready(answer).boxed()

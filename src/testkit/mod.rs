@@ -1,14 +1,16 @@
 //! Test support: valid things by default, and a cluster without machines.
 //!
-//! Ways in: [`an_app`], [`an_agent`], [`Playground`], and `image` for tiny Docker images. Compiled for tests and with
-//! feature `testkit` only. Names whatever it needs.
+//! Ways in: [`an_app`], [`an_agent`], [`Playground`], and `image` for tiny Docker images.
+//! Compiled for tests and with feature `testkit` only. Names whatever it needs.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::missing_panics_doc)]
 
 mod builders;
 #[cfg(not(feature = "sim"))]
 pub mod image;
+mod obedience;
 mod playground;
 
 pub use builders::{AgentBuilder, AppBuilder, an_agent, an_app};
+pub use obedience::obedient_news;
 pub use playground::Playground;

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{AppBuilder, an_agent};
+use super::{AppBuilder, an_agent, obedient_news};
 use crate::domain::{
-    AgentId, AppId, DeploymentId, Goal, HealthResult, InstanceId, TaskId, TaskState, TaskStatus, Timestamp,
+    AgentId, AppId, DeploymentId, HealthResult, InstanceId, TaskId, TaskState, TaskStatus, Timestamp,
 };
 use crate::planner::{advance, reconcile};
 use crate::scheduler::{CycleReport, SchedulingView, run_cycle};
@@ -183,28 +183,14 @@ impl Playground {
         wishes
     }
 
-    /// Agents within reach obey: whatever is to run runs and is well, whatever is to stop ends.
-    /// Says how much news there was.
+    /// Agents within reach obey. Says how much news there was.
     pub fn obey(&mut self) -> usize {
-        let mut news = Vec::new();
-        for row in self.state.instances.values() {
-            let Some(task) = row.task.as_ref().filter(|task| task.is_live()) else { continue };
-            if task.unreachable_since.is_some() {
-                continue;
-            }
-            if row.goal == Goal::Decommissioned || task.stop.is_some() {
-                news.push((row.id.clone(), TaskState::Killed));
-            } else if task.status.state < TaskState::Running && !row.expunged {
-                news.push((row.id.clone(), TaskState::Running));
-            }
+        let news = obedient_news(&self.state, self.now, |_| true);
+        let count = news.len();
+        if count > 0 {
+            self.record(news);
         }
-        for (id, state) in &news {
-            self.say(id, *state);
-            if *state == TaskState::Running {
-                self.say_health(id, true);
-            }
-        }
-        news.len()
+        count
     }
 
     /// Plays planner, scheduler and obedient agents until nothing happens any more.

@@ -1,0 +1,28 @@
+//! What agents say that do as they are told, at once.
+
+use crate::domain::{AgentId, Goal, HealthResult, TaskState, TaskStatus, Timestamp};
+use crate::state::{ClusterState, Command, InstanceRow};
+
+/// News of every agent that is within reach: what is to run runs and is well, what is to
+/// stop has ended. One command per task.
+pub fn obedient_news(
+    state: &ClusterState,
+    now: Timestamp,
+    is_within_reach: impl Fn(&AgentId) -> bool,
+) -> Vec<Command> {
+    state.instances.values().filter_map(|row| news_of(row, now, &is_within_reach)).collect()
+}
+
+fn news_of(row: &InstanceRow, now: Timestamp, is_within_reach: impl Fn(&AgentId) -> bool) -> Option<Command> {
+    let task = row.task.as_ref().filter(|task| task.is_live() && task.unreachable_since.is_none())?;
+    let is_to_stop = row.goal == Goal::Decommissioned || task.stop.is_some();
+    let state = match task.status.state {
+        _ if !is_within_reach(&task.agent) => return None,
+        _ if is_to_stop => TaskState::Killed,
+        TaskState::Staging | TaskState::Starting if !row.expunged => TaskState::Running,
+        _ => return None,
+    };
+    let mut status = TaskStatus::new(state, now, "");
+    status.health = vec![HealthResult { alive: true, ..HealthResult::default() }];
+    Some(Command::RecordStatuses { agent: task.agent.clone(), statuses: vec![(task.id.clone(), status)] })
+}
