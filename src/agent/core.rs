@@ -1,26 +1,25 @@
 //! Decides what an agent does. Pure: no clock, no disk, no sockets.
 //!
-//! Way in: [`on_input`]. Here: fences, introduction, acknowledgements; what happens to
-//! one task is in `tasks`. Tests: `core_tests` (sentences), `core_laws` (any order).
+//! Way in: [`on_input`]. Here: introduction, assignments, strangers; what happens to one
+//! task is in `tasks`, whom to heed in `fences`, the order of effects in `turn`. Tests: `core_tests` (sentences), `core_laws` (any order).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::driver::{DriverError, TaskHandle};
 use super::effect::{Effect, Input, Timer};
+use super::fences::{Fences, Standing};
 use super::record::{StopAsked, TaskRecord};
 use super::tasks::Task;
+use super::turn::Turn;
 use crate::domain::{AgentInfo, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp};
-use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register};
 
 /// Pause before what was not acknowledged is said again: far longer than a commit takes.
 pub(crate) const RESEND_AFTER: Duration = Duration::from_secs(5);
 
 /// Pause before drivers that did not answer are asked again for what they know of.
 pub(crate) const LIST_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// Updates in one message: about 256 KiB.
-const UPDATES_IN_MESSAGE_MAX: usize = 512;
 
 /// Ended tasks of which the names are remembered, so that a late word does not start them
 /// again. A word that late is stopped by its fence; this guards against restored masters.
@@ -33,9 +32,8 @@ const TASK_ID_BYTES_MAX: usize = 240;
 pub(crate) struct AgentCore {
     pub(super) info: AgentInfo,
     pub(super) tasks: BTreeMap<TaskId, Task>,
-    seen: Option<Fence>,
-    assigned: u64,
-    link: Standing,
+    fences: Fences,
+    link: Link,
     held: PortRanges,
     strangers: Option<BTreeMap<TaskId, TaskHandle>>,
     stops_waiting: BTreeMap<TaskId, String>,
@@ -45,52 +43,10 @@ pub(crate) struct AgentCore {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum Link {
     Away,
     Introduced,
     Registered,
-}
-
-/// What one input leads to, while it is gathered.
-pub(super) struct Turn {
-    pub(super) now: Timestamp,
-    fence: Option<Fence>,
-    changed: BTreeSet<TaskId>,
-    before_news: Vec<Effect>,
-    news: Vec<StatusUpdate>,
-    pub(super) then: Vec<Effect>,
-}
-
-impl Turn {
-    fn at(now: Timestamp) -> Self {
-        Self {
-            now,
-            fence: None,
-            changed: BTreeSet::new(),
-            before_news: Vec::new(),
-            news: Vec::new(),
-            then: Vec::new(),
-        }
-    }
-
-    /// The record of `task` has to be saved.
-    pub(super) fn changed(&mut self, task: &TaskId) {
-        self.changed.insert(task.clone());
-    }
-
-    /// `update` is to be told; its task's record is saved first.
-    pub(super) fn tell(&mut self, update: StatusUpdate) {
-        self.changed(&update.id.task);
-        self.news.push(update);
-    }
-
-    pub(super) fn after(&mut self, delay: Duration, timer: Timer) {
-        self.then.push(Effect::After { delay, timer });
-    }
-
-    fn warn(&mut self, text: String) {
-        self.then.push(Effect::Warn(text));
-    }
 }
 
 /// Takes in one thing that happened and says what to do about it, in order: what must be
@@ -108,9 +64,8 @@ impl AgentCore {
         Self {
             info,
             tasks,
-            seen,
-            assigned: 0,
-            link: Standing::Away,
+            fences: Fences::new(seen),
+            link: Link::Away,
             held: PortRanges::default(),
             strangers: None,
             stops_waiting: BTreeMap::new(),
@@ -159,14 +114,14 @@ impl AgentCore {
 
     /// Whether a leader answered our introduction.
     pub(crate) fn is_registered(&self) -> bool {
-        self.link == Standing::Registered
+        self.link == Link::Registered
     }
 
     fn take_in(&mut self, input: Input, turn: &mut Turn) {
         match input {
             Input::Began => self.begin(turn),
             Input::Connected => self.introduce(turn),
-            Input::Disconnected => self.link = Standing::Away,
+            Input::Disconnected => self.link = Link::Away,
             Input::Heard(message) => self.hear(message, turn),
             Input::Listed(result) => self.learn_strangers(result, turn),
             Input::HeldPorts(ports) => self.learn_held_ports(&ports, turn),
@@ -225,12 +180,12 @@ impl AgentCore {
     }
 
     fn introduce(&mut self, turn: &mut Turn) {
-        self.link = Standing::Introduced;
+        self.link = Link::Introduced;
         let told = |task: &&Task| !(task.record.is_ended() && task.record.unacknowledged.is_empty());
         turn.then.push(Effect::Send(FromAgent::Register(Register {
             protocol: PROTOCOL_VERSION,
-            cluster: self.seen.as_ref().map(|seen| seen.cluster.clone()),
-            seen: self.seen.clone(),
+            cluster: self.fences.seen().map(|seen| seen.cluster.clone()),
+            seen: self.fences.seen().cloned(),
             agent: self.info.clone(),
             held_ports: self.held.clone(),
             tasks: self.tasks.values().filter(told).map(|task| task.record.report()).collect(),
@@ -241,14 +196,12 @@ impl AgentCore {
         match message {
             FromMaster::Welcome { fence, .. } => {
                 if self.heed(&fence, turn) {
-                    self.link = Standing::Registered;
+                    self.link = Link::Registered;
                     self.say_again(turn);
                 }
             }
             FromMaster::Assign { fence, full, tasks } => {
-                // Only lists are compared with lists: an acknowledgement may overtake one.
-                if self.heed(&fence, turn) && fence.index >= self.assigned {
-                    self.assigned = fence.index;
+                if self.heed(&fence, turn) && self.fences.takes_list(&fence) {
                     self.assign(full, tasks, turn);
                 }
             }
@@ -267,37 +220,19 @@ impl AgentCore {
         }
     }
 
-    /// Whether whoever sent `fence` may command us. Remembers the highest fence; a new
-    /// term is kept on disk before anything is done for it.
+    /// Whether whoever sent `fence` may command us; a master that may not is left.
     fn heed(&mut self, fence: &Fence, turn: &mut Turn) -> bool {
-        let Some(seen) = &mut self.seen else {
-            self.seen = Some(fence.clone());
-            turn.fence = Some(fence.clone());
-            return true;
-        };
-        if seen.cluster != fence.cluster {
-            let text = format!(
-                "this agent belongs to cluster {}, the master to {}: point --masters at the right \
-                 cluster, or give the agent an empty --data-dir to move it",
-                seen.cluster, fence.cluster
-            );
-            turn.then.push(Effect::Disconnect(text));
-            return false;
+        match self.fences.meet(fence) {
+            Standing::Known => true,
+            Standing::Newer => {
+                turn.fence = Some(fence.clone());
+                true
+            }
+            Standing::Over(reason) => {
+                turn.then.push(Effect::Disconnect(reason));
+                false
+            }
         }
-        let (known, said) = ((seen.epoch, seen.term), (fence.epoch, fence.term));
-        if said < known {
-            let text = format!("term {} of this master is over, term {} is known", fence.term, seen.term);
-            turn.then.push(Effect::Disconnect(text));
-            return false;
-        }
-        if said > known {
-            turn.fence = Some(fence.clone());
-            *seen = fence.clone();
-            self.assigned = 0;
-            return true;
-        }
-        seen.index = seen.index.max(fence.index);
-        true
     }
 
     fn assign(&mut self, full: bool, wanted: Vec<Assignment>, turn: &mut Turn) {
@@ -445,17 +380,8 @@ impl AgentCore {
         }
     }
 
-    fn finish(&mut self, mut turn: Turn) -> Vec<Effect> {
-        let mut effects: Vec<Effect> = turn.fence.take().map(Effect::SaveFence).into_iter().collect();
-        let changed = turn.changed.iter().filter_map(|task| self.tasks.get(task));
-        effects.extend(changed.map(|task| Effect::Save(Box::new(task.record.clone()))));
-        effects.append(&mut turn.before_news);
-        if self.is_registered() {
-            for updates in turn.news.chunks(UPDATES_IN_MESSAGE_MAX) {
-                effects.push(Effect::Send(FromAgent::Status { updates: updates.to_vec() }));
-            }
-        }
-        effects.append(&mut turn.then);
+    fn finish(&mut self, turn: Turn) -> Vec<Effect> {
+        let mut effects = turn.into_effects(&self.tasks, self.is_registered());
         if !self.resends && self.is_registered() && !self.is_all_told() {
             self.resends = true;
             effects.push(Effect::After { delay: RESEND_AFTER, timer: Timer::Resend });
@@ -472,13 +398,4 @@ fn may_name_files(task: &TaskId) -> bool {
         && text.len() <= TASK_ID_BYTES_MAX
         && !text.starts_with('.')
         && text.bytes().all(is_plain)
-}
-
-/// A status of a task that says only its state, with what is lasting of the one before.
-pub(super) fn next_status(before: &TaskStatus, state: TaskState, at: Timestamp, text: &str) -> TaskStatus {
-    TaskStatus {
-        health: before.health.clone(),
-        ip_addresses: before.ip_addresses.clone(),
-        ..TaskStatus::new(state, at, text)
-    }
 }

@@ -37,6 +37,8 @@ enum Step {
     Ring(usize),
     /// A task ends by itself.
     Exit(usize),
+    /// All goes well for a while.
+    Calm,
     /// The connection breaks, and another is made.
     Reconnect,
     /// Another leader takes over.
@@ -315,6 +317,7 @@ impl World {
                     end.get_or_insert(Exit { code: Some(0), ..Exit::default() });
                 }
             }
+            Step::Calm => self.calm(),
             Step::Reconnect => self.reconnect(),
             Step::Elect => {
                 self.term += 1;
@@ -325,22 +328,26 @@ impl World {
         }
     }
 
+    fn calm(&mut self) {
+        for _ in 0..self.operations.len() + 1 {
+            let is_ready = |effect: &Effect| match effect {
+                Effect::Wait(handle) => !matches!(self.machine.get(&handle.task), Some(None)),
+                _ => true,
+            };
+            if let Some(at) = self.operations.iter().position(is_ready) {
+                self.perform_one(at, Luck::Good);
+            }
+        }
+        self.acknowledge();
+    }
+
     fn heal(&mut self) {
         self.reconnect();
         for _ in 0..ROUNDS_MAX {
-            for _ in 0..self.operations.len() + 1 {
-                let is_ready = |effect: &Effect| match effect {
-                    Effect::Wait(handle) => !matches!(self.machine.get(&handle.task), Some(None)),
-                    _ => true,
-                };
-                if let Some(at) = self.operations.iter().position(is_ready) {
-                    self.perform_one(at, Luck::Good);
-                }
-            }
+            self.calm();
             for timer in std::mem::take(&mut self.timers) {
                 self.give(Input::Timer(timer));
             }
-            self.acknowledge();
         }
     }
 
@@ -372,6 +379,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         12 => (0usize..16, luck).prop_map(|(at, luck)| Step::Perform(at, luck)),
         4 => (0usize..16).prop_map(Step::Ring),
         2 => (0usize..8).prop_map(Step::Exit),
+        4 => Just(Step::Calm),
         1 => Just(Step::Reconnect),
         1 => Just(Step::Elect),
         1 => any::<bool>().prop_map(Step::Crash),

@@ -43,6 +43,9 @@ pub(super) struct Watch {
     pub(super) results: mpsc::Sender<Input>,
 }
 
+/// Longest wait for an engine to show that it is there.
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// What a probe found; nothing when the answer says nothing.
 type Answer = Option<Result<(), String>>;
 
@@ -60,7 +63,9 @@ pub(super) async fn watch(watch: Watch) {
     loop {
         due.tick().await;
         let answer = watch.probe().await;
-        watch.report(answer, false).await;
+        if watch.is_known(&answer).await {
+            watch.report(answer, false).await;
+        }
     }
 }
 
@@ -79,6 +84,16 @@ impl Watch {
             sleep(EARLY_PAUSE.min(end.saturating_duration_since(Instant::now()))).await;
         }
         Duration::ZERO
+    }
+
+    /// A failure of a container counts only while its engine answers: without it a
+    /// container may stand still through no fault of its own.
+    async fn is_known(&self, answer: &Answer) -> bool {
+        let failed = matches!(answer, Some(Err(_)));
+        if !failed || self.handle.container.is_none() {
+            return true;
+        }
+        matches!(timeout(ENGINE_TIMEOUT, self.driver.list()).await, Ok(Ok(_)))
     }
 
     async fn report(&self, answer: Answer, is_early: bool) {

@@ -15,7 +15,10 @@ mod core_tests;
 pub mod driver;
 mod effect;
 mod exit_text;
+mod fences;
 mod health;
+#[cfg(all(test, not(feature = "sim")))]
+mod health_tests;
 #[cfg(not(feature = "sim"))]
 mod held_ports;
 mod home;
@@ -34,6 +37,7 @@ mod sealed;
 #[cfg(not(feature = "sim"))]
 pub mod shim;
 mod tasks;
+mod turn;
 mod verdict;
 mod view;
 

@@ -173,12 +173,21 @@ impl Runtime {
             }
         }
         for effect in effects {
-            if needs_disk(&effect) {
-                self.withheld.push(effect);
-            } else {
-                self.do_one(effect);
+            match without_disk(&effect) {
+                WithoutDisk::Now => self.do_one(effect),
+                WithoutDisk::Later => self.withhold(effect),
+                WithoutDisk::Never => {}
             }
         }
+    }
+
+    /// Keeps one effect for later; of a task's records the latest is enough.
+    fn withhold(&mut self, effect: Effect) {
+        if let Effect::Save(record) = &effect {
+            let task = record.task();
+            self.withheld.retain(|earlier| !matches!(earlier, Effect::Save(old) if old.task() == task));
+        }
+        self.withheld.push(effect);
     }
 
     async fn save_again(&mut self) {
@@ -250,21 +259,31 @@ impl Runtime {
     }
 }
 
-fn needs_disk(effect: &Effect) -> bool {
+/// What becomes of an effect while the disk takes no records.
+enum WithoutDisk {
+    Now,
+    Later,
+    Never,
+}
+
+fn without_disk(effect: &Effect) -> WithoutDisk {
     match effect {
         Effect::SaveFence(_)
         | Effect::Save(_)
         | Effect::Forget(_)
-        | Effect::Send(_)
         | Effect::Start { .. }
-        | Effect::Remove(_) => true,
-        Effect::Disconnect(_)
+        | Effect::Remove(_) => WithoutDisk::Later,
+        // The core says it again until it is acknowledged.
+        Effect::Send(FromAgent::Status { .. }) => WithoutDisk::Never,
+        // The agent stays registered, and so its tasks are not taken for lost.
+        Effect::Send(_)
+        | Effect::Disconnect(_)
         | Effect::Wait(_)
         | Effect::Stop { .. }
         | Effect::List
         | Effect::StartChecks { .. }
         | Effect::StopChecks(_)
         | Effect::After { .. }
-        | Effect::Warn(_) => false,
+        | Effect::Warn(_) => WithoutDisk::Now,
     }
 }

@@ -10,9 +10,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::fake::FakeMachine;
-use super::{Agent, AgentHome, AgentParts, AgentSettings, AgentView};
+use super::{Agent, AgentHome, AgentParts, AgentSettings, AgentView, PortProbe};
 use crate::domain::{
-    Attributes, ClusterId, Exit, Process, Resources, TaskId, TaskLaunch, TaskState, UpdateId,
+    Attributes, ClusterId, Exit, PortBinding, PortRanges, Process, Resources, TaskId, TaskLaunch, TaskState,
+    Transport, UpdateId,
 };
 use crate::line::{Line, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate};
@@ -27,6 +28,7 @@ struct Master {
     listener: TcpListener,
     term: u64,
     index: u64,
+    heartbeat_millis: u64,
 }
 
 /// A registered agent, as its master sees it.
@@ -38,7 +40,12 @@ struct Session {
 
 impl Master {
     async fn new() -> Self {
-        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap(), term: 1, index: 1 }
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            term: 1,
+            index: 1,
+            heartbeat_millis: 5000,
+        }
     }
 
     fn address(&self) -> String {
@@ -61,7 +68,8 @@ impl Master {
 
     async fn welcome(&self) -> Session {
         let (mut line, register) = self.accept().await;
-        let welcome = FromMaster::Welcome { protocol: 1, fence: self.fence(), heartbeat_millis: 100 };
+        let welcome =
+            FromMaster::Welcome { protocol: 1, fence: self.fence(), heartbeat_millis: self.heartbeat_millis };
         line.send(&welcome).await.unwrap();
         let (sender, mut receiver) = line.split();
         let (saying, said) = mpsc::channel(100);
@@ -98,8 +106,10 @@ impl Session {
     async fn hears(&mut self, task: &str, state: TaskState) -> StatusUpdate {
         let wait = async {
             loop {
-                let Some(FromAgent::Status { updates }) = self.said.recv().await else {
-                    panic!("connection ended");
+                let updates = match self.said.recv().await {
+                    Some(FromAgent::Status { updates }) => updates,
+                    Some(_) => continue,
+                    None => panic!("connection ended"),
                 };
                 let found = updates
                     .into_iter()
@@ -151,9 +161,23 @@ impl Running {
 struct Setup {
     stop_tasks_on_shutdown: bool,
     boot_id: &'static str,
+    stranger: Option<u16>,
 }
 
-const USUAL: Setup = Setup { stop_tasks_on_shutdown: false, boot_id: "boot-1" };
+const USUAL: Setup = Setup { stop_tasks_on_shutdown: false, boot_id: "boot-1", stranger: None };
+
+/// A stranger that holds one port.
+struct Stranger(u16);
+
+impl PortProbe for Stranger {
+    fn held(&self, among: &PortRanges) -> PortRanges {
+        PortRanges::of([self.0].into_iter().filter(|port| among.contains(*port)))
+    }
+
+    fn holder(&self, _port: u16) -> Option<String> {
+        Some("nginx, process 7".to_owned())
+    }
+}
 
 fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup: &Setup) -> Running {
     let settings = AgentSettings {
@@ -161,7 +185,7 @@ fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup
         hostname: "localhost".to_owned(),
         http: String::new(),
         probe_host: "127.0.0.1".to_owned(),
-        totals: Resources::default(),
+        totals: Resources { ports: PortRanges::new([(31000, 31010)]), ..Resources::default() },
         attributes: Attributes::new(),
         has_docker: false,
         version: "test".to_owned(),
@@ -170,7 +194,7 @@ fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup
     };
     let parts = AgentParts {
         driver: Arc::new(machine.driver()),
-        ports: None,
+        ports: setup.stranger.map(|port| Arc::new(Stranger(port)) as Arc<dyn PortProbe>),
         clock: Arc::new(SystemClock),
         metrics: Registry::agent().runtime(),
     };
@@ -329,6 +353,7 @@ async fn a_silent_master_is_left() {
     let dir = tempfile::tempdir().unwrap();
     let machine = FakeMachine::new();
     let mut master = Master::new().await;
+    master.heartbeat_millis = 100;
     let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
     let mut session = master.welcome().await;
     master.run(&mut session, "a", "serve").await;
@@ -337,5 +362,55 @@ async fn a_silent_master_is_left() {
     let again = master.welcome().await;
     assert_eq!(again.register.tasks.len(), 1);
     assert_eq!(machine.running().len(), 1);
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn a_port_of_a_stranger_is_told_and_keeps_a_task_from_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let setup = Setup { stranger: Some(31007), ..USUAL };
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &setup);
+    let mut session = master.welcome().await;
+    let port = |host| PortBinding { host, container: host, transport: Transport::Tcp };
+    for (task, host) in [("a", 31007), ("b", 31008)] {
+        let launch = TaskLaunch { ports: vec![port(host)], ..a_launch(task, "serve") };
+        master.assign(&mut session, vec![Assignment::Run(Box::new(launch))]).await;
+    }
+    let failed = session.hears("a", TaskState::Failed).await;
+    assert!(failed.status.message.contains("31007 (by nginx, process 7)"), "{}", failed.status.message);
+    session.hears("b", TaskState::Running).await;
+    assert_eq!((machine.starts(&TaskId::new("a")), agent.view.held_ports()), (0, 1));
+    agent.end().await;
+}
+
+#[tokio::test]
+async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    master.run(&mut session, "a", "serve").await;
+    let running = session.hears("a", TaskState::Running).await;
+    master.acknowledge(&mut session, &running).await;
+    let (records, aside) = (dir.path().join("checkpoints"), dir.path().join("aside"));
+    std::fs::rename(&records, &aside).unwrap();
+
+    master.run(&mut session, "b", "serve").await;
+    let stop = Assignment::Stop { task: TaskId::new("a"), reason: "scaled down".to_owned() };
+    master.assign(&mut session, vec![stop]).await;
+    let stopped = async {
+        while !machine.running().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, stopped).await.unwrap();
+    assert_eq!(machine.starts(&TaskId::new("b")), 0);
+
+    std::fs::rename(&aside, &records).unwrap();
+    session.hears("b", TaskState::Running).await;
+    session.hears("a", TaskState::Killed).await;
     agent.end().await;
 }

@@ -5,11 +5,11 @@
 
 use std::time::Duration;
 
-use super::core::{Turn, next_status};
 use super::driver::{DriverError, Ended, Started};
 use super::effect::{Effect, HeldPort, Timer};
 use super::exit_text;
 use super::record::{StopAsked, TaskRecord};
+use super::turn::{Turn, next_status};
 use super::verdict::{self, Probe};
 use crate::domain::{Exit, TaskState};
 
