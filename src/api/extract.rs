@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use http_body_util::BodyExt;
 
 use super::error::ApiError;
@@ -75,7 +75,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 /// Replaces `%xx`; anything malformed stays as it is.
-pub fn percent_decode(text: &str) -> String {
+fn percent_decode(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
@@ -92,6 +92,11 @@ pub fn percent_decode(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What follows `prefix` in a path, decoded; nothing of another path.
+pub(super) fn below(uri: &Uri, prefix: &str) -> String {
+    percent_decode(uri.path().strip_prefix(prefix).unwrap_or_default())
 }
 
 /// A whole JSON body, not yet parsed; its content type has been checked.

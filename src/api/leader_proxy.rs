@@ -20,6 +20,7 @@ use super::context::Context;
 use super::error::ApiError;
 use super::extract::Query;
 use super::headers::VIA;
+use crate::control::ControlError;
 use crate::store::{Leadership, Master};
 use crate::world::{self, net::TcpStream};
 
@@ -30,8 +31,12 @@ pub const LEADER_WAIT: Duration = Duration::from_millis(2_500);
 /// `leader_proxy_connection_timeout`.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest wait for the leader's answer to begin: it may read a body for 30 s and wait
-/// for its quorum for 10 s, and should be the one to say so.
+/// Longest work of the leader on one request: it may read a body for 30 s and wait for
+/// its quorum for 10 s; more means that it waits behind others.
+pub const WORK_TIMEOUT: Duration = Duration::from_secs(42);
+
+/// Longest wait for the leader's answer to begin: the leader should be the one to say
+/// that it took too long.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Longest time for the whole exchange, bodies included.
@@ -57,6 +62,14 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Appended to with every proxy.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// Who answers a request.
+enum Answerer {
+    /// This master: it leads.
+    Here,
+    /// Another one, on a connection that stands.
+    There(Master, SendRequest<Body>),
+}
+
 /// Answers here when this master leads or the route is everybody's; otherwise passes on.
 pub(super) async fn forward_unless_leader(
     State(context): State<Context>,
@@ -69,12 +82,12 @@ pub(super) async fn forward_unless_leader(
     if has_passed(request.headers(), &context.me) {
         return bad_gateway("Detected proxying loop.").into_response();
     }
-    match find_leader(&context).await {
-        Some(leadership) if leadership.leads => next.run(request).await,
-        Some(Leadership { leader: Some(leader), .. }) => {
-            forward(&context, &leader, request).await.unwrap_or_else(IntoResponse::into_response)
+    match find_answerer(&context).await {
+        Ok(Answerer::Here) => next.run(request).await,
+        Ok(Answerer::There(leader, sender)) => {
+            forward(&context, &leader, sender, request).await.unwrap_or_else(IntoResponse::into_response)
         }
-        _ => bad_gateway("Could not determine the current leader").into_response(),
+        Err(error) => error.into_response(),
     }
 }
 
@@ -103,24 +116,59 @@ fn has_passed(headers: &HeaderMap, me: &Master) -> bool {
     values.flat_map(|value| value.split(',')).any(|entry| entry.trim() == own)
 }
 
-/// Waits until this master or another one leads.
-async fn find_leader(context: &Context) -> Option<Leadership> {
+/// Finds who leads and connects to it. While nothing was passed yet, a leader that is
+/// replaced is given up for the new one.
+async fn find_answerer(context: &Context) -> Result<Answerer, ApiError> {
+    let finding = async {
+        loop {
+            let Some(leader) = find_leader(context).await? else { return Ok(Answerer::Here) };
+            tokio::select! {
+                biased;
+                sender = connect(&leader) => return Ok(Answerer::There(leader, sender?)),
+                () = replaced(context, &leader) => {}
+            }
+        }
+    };
+    let late = |_| bad_gateway("Connection to leader timed out.");
+    tokio::time::timeout(LEADER_WAIT + CONNECT_TIMEOUT, finding).await.map_err(late)?
+}
+
+/// Waits until this master leads (nothing is given) or another one does.
+async fn find_leader(context: &Context) -> Result<Option<Master>, ApiError> {
     let mut watch = context.leadership_watch();
     let me = context.me.node;
     let someone = |known: &Leadership| known.leads || known.leader.as_ref().is_some_and(|it| it.node != me);
     let waiting = watch.wait_for(someone);
-    tokio::time::timeout(LEADER_WAIT, waiting).await.ok()?.ok().map(|known| known.clone())
+    let found = tokio::time::timeout(LEADER_WAIT, waiting).await.ok().and_then(Result::ok);
+    match found.map(|known| known.clone()) {
+        Some(known) if known.leads => Ok(None),
+        Some(Leadership { leader: Some(leader), .. }) => Ok(Some(leader)),
+        _ if context.leadership().leader.is_some() => {
+            let why = "this master was elected but hears from no majority of masters";
+            Err(ControlError::Unavailable(why.to_owned()).into())
+        }
+        _ => Err(bad_gateway("Could not determine the current leader")),
+    }
 }
 
-async fn forward(context: &Context, leader: &Master, request: Request) -> Result<Response, ApiError> {
-    let mut sender = connect(leader).await?;
-    let outgoing = outgoing(request, &context.me)?;
+/// Comes once somebody else than `leader` leads.
+async fn replaced(context: &Context, leader: &Master) {
     let mut watch = context.leadership_watch();
+    let other = |known: &Leadership| known.leader.as_ref().is_some_and(|it| it.node != leader.node);
+    if watch.wait_for(other).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn forward(
+    context: &Context,
+    leader: &Master,
+    mut sender: SendRequest<Body>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let outgoing = outgoing(request, &context.me)?;
     let deposed = async {
-        let other = |known: &Leadership| known.leader.as_ref().is_some_and(|it| it.node != leader.node);
-        if watch.wait_for(other).await.is_err() {
-            std::future::pending::<()>().await;
-        }
+        replaced(context, leader).await;
         tokio::time::sleep(DEPOSED_GRACE).await;
     };
     let lost = "The leader went away while it worked on the request; it may or may not have happened.";

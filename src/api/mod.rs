@@ -25,9 +25,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+
+use crate::control::ControlError;
 
 pub use context::{Abdicate, Context, Member, Members, Readiness, ReplaceError};
 pub use error::ApiError;
@@ -53,6 +55,7 @@ pub fn router(context: Context) -> Router {
         .fallback(unknown_uri)
         .method_not_allowed_fallback(method_not_allowed)
         // Bottom to top: the last layer is the outermost.
+        .layer(middleware::from_fn(within_deadline))
         .layer(middleware::from_fn_with_state(context.clone(), leader_proxy::forward_unless_leader))
         .layer(middleware::from_fn(refuse_large_bodies))
         .layer(CompressionLayer::new())
@@ -62,31 +65,35 @@ pub fn router(context: Context) -> Router {
 }
 
 fn v2_routes() -> Router<Context> {
-    let all_apps = || {
-        get(v2::apps::list)
-            .post(v2::app_writes::create)
-            .put(v2::app_writes::put_all)
-            .patch(v2::app_writes::patch_all)
-    };
     let below_apps = get(v2::app_path::get)
         .post(v2::app_path::post)
         .put(v2::app_path::put)
         .patch(v2::app_path::patch)
         .delete(v2::app_path::delete);
-    Router::new()
-        .route("/v2/apps", all_apps())
-        .route("/v2/apps/", all_apps())
+    let all_apps = get(v2::apps::list)
+        .post(v2::app_writes::create)
+        .put(v2::app_writes::put_all)
+        .patch(v2::app_writes::patch_all);
+    let fixed = [
+        ("/v2/apps", all_apps),
+        ("/v2/tasks", get(v2::tasks::list)),
+        ("/v2/tasks/delete", post(v2::tasks::delete)),
+        ("/v2/deployments", get(v2::deployments::list)),
+        ("/v2/queue", get(v2::queue::list)),
+        ("/v2/info", get(v2::info::info)),
+        ("/v2/leader", get(v2::leader::get).delete(v2::leader::abdicate)),
+        ("/v2/plugins", get(v2::info::plugins)),
+    ];
+    let mut routes = Router::new()
         .route("/v2/apps/{*rest}", below_apps)
-        .route("/v2/tasks", get(v2::tasks::list))
-        .route("/v2/tasks/delete", post(v2::tasks::delete))
-        .route("/v2/deployments", get(v2::deployments::list))
         .route("/v2/deployments/{id}", delete(v2::deployments::cancel))
-        .route("/v2/queue", get(v2::queue::list))
         .route("/v2/queue/{*rest}", delete(v2::queue::reset_delay))
-        .route("/v2/info", get(v2::info::info))
-        .route("/v2/leader", get(v2::leader::get).delete(v2::leader::abdicate))
-        .route("/v2/plugins", get(v2::info::plugins))
-        .route("/v2/plugins/{plugin}/{*rest}", axum::routing::any(v2::info::plugin))
+        .route("/v2/plugins/{plugin}/{*rest}", any(v2::info::plugin));
+    for (path, methods) in fixed {
+        // Marathon's servlet does not mind a slash at the end, so clients send one.
+        routes = routes.route(path, methods.clone()).route(&format!("{path}/"), methods);
+    }
+    routes
 }
 
 async fn unknown_uri() -> ApiError {
@@ -109,6 +116,17 @@ async fn refuse_large_bodies(request: Request, next: Next) -> Response {
         extract::discard(request.into_body()).await;
     }
     extract::too_large().into_response()
+}
+
+/// Gives up on a request that takes too long, such as a write behind many others.
+async fn within_deadline(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(leader_proxy::WORK_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let waited = format!("waited {} s", leader_proxy::WORK_TIMEOUT.as_secs());
+            ApiError::from(ControlError::OutcomeUnknown(waited)).into_response()
+        }
+    }
 }
 
 /// A bug: the request fails, the process and the other requests go on.

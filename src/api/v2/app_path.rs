@@ -9,7 +9,7 @@ use super::{app_tasks, app_writes, apps};
 use crate::api::app_path::AppPath;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
-use crate::api::extract::{Query, percent_decode};
+use crate::api::extract::{Query, below};
 use crate::api::write_request::WriteRequest;
 
 /// Where ids begin.
@@ -19,8 +19,7 @@ impl<S: Sync> FromRequestParts<S> for AppPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        let rest = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        Ok(Self::parse(&percent_decode(rest)))
+        Ok(Self::parse(&below(&parts.uri, PREFIX)))
     }
 }
 

@@ -1,13 +1,14 @@
 //! What this is: build, settings, leader; and plugins, of which there are none. Source: spec 1.9.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use crate::api::context::Context;
 use crate::api::error::ApiError;
-use crate::api::extract::Query;
+use crate::api::extract::{Query, below};
 use crate::api::leader_proxy::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 use crate::control::SERVICE_PORTS;
 
@@ -107,6 +108,8 @@ pub(in crate::api) async fn plugins() -> Json<Value> {
 }
 
 /// Anything below a plugin.
-pub(in crate::api) async fn plugin(Path((plugin, _)): Path<(String, String)>) -> ApiError {
+pub(in crate::api) async fn plugin(uri: Uri) -> ApiError {
+    let path = below(&uri, "/v2/plugins/");
+    let plugin = path.split('/').next().unwrap_or_default();
     ApiError::missing(format!("No plugin with this pluginId: {plugin}"))
 }

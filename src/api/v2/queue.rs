@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::api::app_path::AppPath;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
-use crate::api::extract::{Query, percent_decode};
+use crate::api::extract::{Query, below};
 use crate::api::headers::INDEX;
 use crate::api::wire;
 use crate::api::wire::app::app_json;
@@ -105,7 +105,7 @@ pub(in crate::api) async fn reset_delay(
     State(context): State<Context>,
     uri: Uri,
 ) -> Result<Response, ApiError> {
-    let rest = percent_decode(uri.path().strip_prefix("/v2/queue/").unwrap_or_default());
+    let rest = below(&uri, "/v2/queue/");
     let id = rest.trim_end_matches('/').strip_suffix("/delay").ok_or_else(ApiError::unknown_uri)?;
     let AppPath::App(id) = AppPath::parse(id) else { return Err(ApiError::unknown_uri()) };
     let missing = || ApiError::missing(format!("Application {} not found in tasks queue.", id.as_str()));

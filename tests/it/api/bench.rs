@@ -13,7 +13,7 @@ use platformd::domain::{
     AgentId, AgentInfo, AppId, Incarnation, InstanceId, PortRanges, Resources, Scalar, TaskId, TaskState,
     TaskStatus, Timestamp,
 };
-use platformd::state::{Applied, ClusterState, Command, Placement};
+use platformd::state::{Applied, Command, Placement};
 use platformd::store::in_memory::InMemoryStore;
 use platformd::store::{Leadership, Master, ProposeError, ReadError, StateStore, View};
 use platformd::telemetry::Registry;
@@ -24,6 +24,9 @@ use tower::ServiceExt;
 
 /// 2020-09-13T12:26:40.000Z
 pub const START_MILLIS: i64 = 1_600_000_000_000;
+
+/// Replacing this master panics.
+pub const PANICS: u64 = 666;
 
 /// One master, its store and its API.
 pub struct Bench {
@@ -93,6 +96,7 @@ impl Members for Outside {
     }
 
     fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>> {
+        assert_ne!(old, PANICS, "asked to panic");
         let answer = if old == 1 {
             self.replaced.lock().unwrap().push((old, new));
             Ok(())

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::bench::Bench;
+use super::bench::{Bench, PANICS};
 
 #[tokio::test]
 async fn every_answer_forbids_caching_and_names_the_leader() {
@@ -46,6 +46,15 @@ async fn unknown_things_have_marathons_bodies() {
         .get("/v2/plugins/mine/x")
         .await
         .expect(404, json!({"message": "No plugin with this pluginId: mine", "details": []}));
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_changes_nothing() {
+    let bench = Bench::default();
+    for uri in ["/v2/apps/", "/v2/tasks/", "/v2/deployments/", "/v2/queue/", "/v2/info/", "/v2/leader/"] {
+        bench.get(uri).await.expect_status(200);
+    }
+    bench.delete("/v2/deployments/%ff").await.expect_status(404).json();
 }
 
 #[tokio::test]
@@ -195,4 +204,13 @@ async fn a_head_is_a_get_without_body() {
     let bench = Bench::default();
     let answer = bench.ask(Method::HEAD.as_str(), "/v2/apps", &[]).await.expect_status(200);
     assert_eq!(answer.text, "");
+}
+
+#[tokio::test]
+async fn a_bug_fails_one_request_and_not_the_process() {
+    let bench = Bench::default();
+    let answer = bench.post("/v1/members/replace", json!({"old": PANICS, "new": 7})).await.expect_status(500);
+    assert_eq!(answer.header("cache-control"), "no-cache, no-store, must-revalidate");
+    assert!(answer.json()["message"].as_str().unwrap().starts_with("Internal error."));
+    bench.get("/v2/apps").await.expect_status(200);
 }

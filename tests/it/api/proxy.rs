@@ -9,7 +9,7 @@ use platformd::api::{LEADER_WAIT, serve};
 use platformd::store::Leadership;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{Answer, Bench, master};
@@ -201,6 +201,37 @@ async fn a_leader_that_falls_silent_is_given_up_when_another_one_leads() {
     answer.expect_status(502);
 }
 
+/// A listener that accepts nobody any more: its queue is full.
+async fn deaf() -> (TcpListener, Vec<TcpStream>, String) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut held = Vec::new();
+    while let Ok(Ok(stream)) =
+        tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(&address)).await
+    {
+        held.push(stream);
+    }
+    (listener, held, address)
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_be_reached_is_given_up_for_the_next_one() {
+    let (_listener, _held, address) = deaf().await;
+    let leader = leader().await;
+    let standby = standby_of(&address).await;
+    let asking = tokio::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!asking.is_finished());
+    let next = Leadership { term: 2, leads: false, leader: Some(master(3, &leader.address)) };
+    standby.bench.store.leadership.send_replace(next);
+    asking.await.unwrap().expect_status(200);
+}
+
 #[tokio::test]
 async fn a_standby_waits_for_a_leader_to_appear() {
     let leader = leader().await;
@@ -241,4 +272,12 @@ async fn without_a_leader_the_wait_ends() {
     let answer = bench.get("/v2/apps").await;
     answer.expect(502, json!({"message": "Could not determine the current leader"}));
     assert!(began.elapsed() >= LEADER_WAIT && began.elapsed() < 2 * LEADER_WAIT);
+}
+
+#[tokio::test]
+async fn an_elected_master_without_a_majority_says_so() {
+    let me = master(2, "127.0.0.1:8080");
+    let bench = Bench::with(me.clone(), Leadership { term: 1, leads: false, leader: Some(me) });
+    let answer = bench.get("/v2/apps").await.expect_status(503);
+    assert!(answer.text.contains("no majority of masters"), "{}", answer.text);
 }
