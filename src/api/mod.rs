@@ -130,6 +130,7 @@ async fn within_deadline(request: Request, next: Next) -> Response {
 }
 
 /// A bug: the request fails, the process and the other requests go on.
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
 fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let said = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let said = said.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();

@@ -11,6 +11,7 @@ use crate::api::error::ApiError;
 use crate::api::extract::{Query, below};
 use crate::api::leader_proxy::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
 use crate::control::SERVICE_PORTS;
+use crate::domain::ClusterId;
 
 /// The Marathon that clients should take us for; they branch on it. Source: spec 13.
 const MARATHON_VERSION: &str = "1.11.24";
@@ -26,7 +27,7 @@ pub(in crate::api) async fn info(State(context): State<Context>, query: Query) -
         "buildref": concat!("platformd-", env!("CARGO_PKG_VERSION")),
         "elected": leadership.leads,
         "leader": leadership.leader.map(|leader| leader.http),
-        "frameworkId": view.cluster.as_ref().map(|cluster| cluster.as_str()),
+        "frameworkId": view.cluster.as_ref().map(ClusterId::as_str),
         "marathon_config": marathon_config(host, &context.me.cluster),
         "zookeeper_config": zookeeper_config(),
         "http_config": { "http_port": port.parse::<u16>().ok(), "https_port": null },

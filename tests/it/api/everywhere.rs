@@ -153,7 +153,7 @@ async fn deleting_the_leader_hands_over_half_a_second_later() {
     let bench = Bench::default();
     bench.delete("/v2/leader").await.expect(200, json!({"message": "Leadership abdicated", "details": []}));
     assert_eq!(*bench.outside.abdications.lock().unwrap(), 0);
-    let began = std::time::Instant::now();
+    let began = tokio::time::Instant::now();
     while *bench.outside.abdications.lock().unwrap() == 0 {
         assert!(began.elapsed() < std::time::Duration::from_secs(5));
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

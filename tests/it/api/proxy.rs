@@ -1,6 +1,6 @@
 //! A standby passes requests to the leader, over real sockets. Source: spec 1.1.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::Request;
@@ -32,7 +32,7 @@ async fn served(node: u64, leadership: impl FnOnce(&str) -> Leadership) -> Serve
     let address = listener.local_addr().unwrap().to_string();
     let bench = Bench::with(master(node, &address), leadership(&address));
     let stop = CancellationToken::new();
-    tokio::spawn(serve(listener, bench.router.clone(), stop.clone()));
+    platformd::world::spawn(serve(listener, bench.router.clone(), stop.clone()));
     Served { bench, address, stop }
 }
 
@@ -54,7 +54,7 @@ pub async fn ask(address: &str, request: Request<Body>) -> Answer {
     let stream = TcpStream::connect(address).await.unwrap();
     let io = hyper_util::rt::TokioIo::new(stream);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(io).await.unwrap();
-    tokio::spawn(connection);
+    platformd::world::spawn(connection);
     let (parts, body) = sender.send_request(request).await.unwrap().into_parts();
     let text = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
     Answer { status: parts.status, headers: parts.headers, text }
@@ -108,7 +108,7 @@ async fn every_master_answers_for_itself_where_it_may() {
 async fn the_leader_hears_where_a_request_came_from_and_nothing_of_the_connection() {
     let (listener, address) = impostor().await;
     let standby = standby_of(&address).await;
-    let playing = tokio::spawn(async move {
+    let playing = platformd::world::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = vec![0; 4096];
         let read = stream.read(&mut head).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_leader_that_refuses_is_named() {
 async fn a_leader_that_dies_with_the_request_is_502_at_once_and_nothing_is_repeated() {
     let (listener, address) = impostor().await;
     let standby = standby_of(&address).await;
-    let playing = tokio::spawn(async move {
+    let playing = platformd::world::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = vec![0; 4096];
         assert!(stream.read(&mut head).await.unwrap() > 0);
@@ -179,7 +179,7 @@ async fn a_leader_that_dies_with_the_request_is_502_at_once_and_nothing_is_repea
         // Nobody may come back.
         tokio::time::timeout(Duration::from_millis(300), listener.accept()).await.is_err()
     });
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     let answer = ask(&standby.address, post("/v2/apps", &json!({"id": "/a"}))).await.expect_status(502);
     assert!(answer.text.contains("may or may not have happened"), "{}", answer.text);
     assert!(began.elapsed() < Duration::from_secs(1));
@@ -190,7 +190,7 @@ async fn a_leader_that_dies_with_the_request_is_502_at_once_and_nothing_is_repea
 async fn a_leader_that_falls_silent_is_given_up_when_another_one_leads() {
     let (listener, address) = impostor().await;
     let standby = standby_of(&address).await;
-    let asking = tokio::spawn({
+    let asking = platformd::world::spawn({
         let standby = standby.address.clone();
         async move { ask(&standby, get("/v2/apps")).await }
     });
@@ -221,7 +221,7 @@ async fn a_leader_that_cannot_be_reached_is_given_up_for_the_next_one() {
     let (_listener, _held, address) = deaf().await;
     let leader = leader().await;
     let standby = standby_of(&address).await;
-    let asking = tokio::spawn({
+    let asking = platformd::world::spawn({
         let standby = standby.address.clone();
         async move { ask(&standby, get("/v2/apps")).await }
     });
@@ -236,7 +236,7 @@ async fn a_leader_that_cannot_be_reached_is_given_up_for_the_next_one() {
 async fn a_standby_waits_for_a_leader_to_appear() {
     let leader = leader().await;
     let standby = standby_alone().await;
-    let asking = tokio::spawn({
+    let asking = platformd::world::spawn({
         let standby = standby.address.clone();
         async move { ask(&standby, get("/v2/apps")).await }
     });
@@ -253,7 +253,7 @@ async fn a_standby_that_comes_to_lead_answers_itself() {
     let own = Some(master(2, &standby.address));
     let elected = Leadership { term: 2, leads: false, leader: own.clone() };
     standby.bench.store.leadership.send_replace(elected);
-    let asking = tokio::spawn({
+    let asking = platformd::world::spawn({
         let standby = standby.address.clone();
         async move { ask(&standby, get("/v2/apps")).await }
     });
@@ -268,7 +268,7 @@ async fn a_standby_that_comes_to_lead_answers_itself() {
 async fn without_a_leader_the_wait_ends() {
     let leadership = Leadership { term: 1, leads: false, leader: None };
     let bench = Bench::with(master(2, "127.0.0.1:8080"), leadership);
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     let answer = bench.get("/v2/apps").await;
     answer.expect(502, json!({"message": "Could not determine the current leader"}));
     assert!(began.elapsed() >= LEADER_WAIT && began.elapsed() < 2 * LEADER_WAIT);

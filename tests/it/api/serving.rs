@@ -1,6 +1,6 @@
 //! Connections: many requests on one, slow ones, and stopping.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -28,13 +28,13 @@ async fn stopping_answers_what_was_asked_and_closes_what_lies_idle() {
     let address = listener.local_addr().unwrap();
     let bench = Bench::default();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, bench.router.clone(), stop.clone()));
+    let serving = platformd::world::spawn(serve(listener, bench.router.clone(), stop.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     for _ in 0..3 {
         stream.write_all(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         assert!(read_answer(&mut stream).await.starts_with("HTTP/1.1 200 OK"));
     }
-    let began = Instant::now();
+    let began = tokio::time::Instant::now();
     stop.cancel();
     serving.await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(2));
@@ -48,7 +48,7 @@ async fn a_client_that_asks_before_sending_much_is_told_no_at_once() {
     let address = listener.local_addr().unwrap();
     let bench = Bench::default();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, bench.router.clone(), stop.clone()));
+    let serving = platformd::world::spawn(serve(listener, bench.router.clone(), stop.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = "POST /v2/apps HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 content-length: 99000000\r\nexpect: 100-continue\r\n\r\n";
@@ -66,7 +66,7 @@ async fn nonsense_on_the_wire_is_refused() {
     let address = listener.local_addr().unwrap();
     let bench = Bench::default();
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(serve(listener, bench.router.clone(), stop.clone()));
+    let serving = platformd::world::spawn(serve(listener, bench.router.clone(), stop.clone()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(b"\x16\x03\x01 what is this\r\n\r\n").await.unwrap();
     let mut answer = String::new();
