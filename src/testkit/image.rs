@@ -91,9 +91,7 @@ fn build(name: &str, version: &str) {
     let root = std::env::temp_dir().join(format!("{}-root", name.replace(':', "-")));
     let outcome = fill(&root, version).and_then(|()| import(&root, name));
     let _left_behind = std::fs::remove_dir_all(&root);
-    if let Err(error) = outcome {
-        panic!("test image {name}: {error}");
-    }
+    assert_eq!(outcome, Ok(()), "test image {name}");
 }
 
 fn fill(root: &Path, version: &str) -> Result<(), String> {

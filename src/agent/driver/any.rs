@@ -108,3 +108,78 @@ impl TaskDriver for AnyDriver {
         .boxed()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::agent::driver::fake::FakeMachine;
+    use crate::domain::{LaunchContainer, Process, Resources, TaskId};
+
+    fn launch(task: &str, in_container: bool) -> TaskLaunch {
+        let container = LaunchContainer {
+            image: "web:1".to_owned(),
+            force_pull: false,
+            privileged: false,
+            parameters: Vec::new(),
+            host_network: true,
+            volumes: Vec::new(),
+            tty: false,
+        };
+        TaskLaunch {
+            task: TaskId::new(task),
+            app: "/web".to_owned(),
+            process: Process::Shell("serve".to_owned()),
+            container: in_container.then_some(container),
+            env: BTreeMap::new(),
+            user: None,
+            resources: Resources::default(),
+            ports: Vec::new(),
+            health_checks: Vec::new(),
+            kill_grace: Duration::ZERO,
+        }
+    }
+
+    #[tokio::test]
+    async fn containers_and_processes_go_their_ways() {
+        let (engine, host) = (FakeMachine::new(), FakeMachine::new());
+        let any = AnyDriver::new(Some(Arc::new(engine.driver())), Some(Arc::new(host.driver())));
+        any.start(&launch("a", true)).await.unwrap();
+        any.start(&launch("b", false)).await.unwrap();
+        assert_eq!((engine.running().len(), host.running().len()), (1, 1));
+        assert_eq!(any.list().await.unwrap().len(), 2);
+        engine.set_away(true);
+        assert!(matches!(any.list().await, Err(DriverError::Unavailable { .. })));
+    }
+
+    #[tokio::test]
+    async fn an_absent_driver_is_named() {
+        let host = FakeMachine::new();
+        let any = AnyDriver::new(None, Some(Arc::new(host.driver())));
+        let Err(DriverError::Refused(text)) = any.start(&launch("a", true)).await else {
+            panic!("it started")
+        };
+        assert!(text.contains("no containers"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_task_known_by_name_only_is_found() {
+        let (engine, host) = (FakeMachine::new(), FakeMachine::new());
+        let any = AnyDriver::new(Some(Arc::new(engine.driver())), Some(Arc::new(host.driver())));
+        for (task, in_container) in [("a", true), ("b", false)] {
+            any.start(&launch(task, in_container)).await.unwrap();
+            let name = TaskHandle {
+                task: TaskId::new(task),
+                container: in_container.then(String::new),
+                pid: None,
+                pid_started: None,
+            };
+            any.stop(&name, Duration::ZERO).await.unwrap();
+            assert_eq!(any.wait(&name).await.unwrap().exit.signal, Some(15));
+            any.remove(&name).await.unwrap();
+            assert!(matches!(any.wait(&name).await, Err(DriverError::Missing)));
+        }
+        assert_eq!(any.list().await.unwrap(), []);
+    }
+}

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,9 @@ use crate::domain::TaskId;
 const OURS: &str = "platformd";
 /// Sub-group that we move into ourselves: version 2 wants inner groups empty of processes.
 const OWN_LEAF: &str = "agent";
-/// How long emptied groups may take until the kernel lets go of them.
-const REMOVE_WAIT: Duration = Duration::from_millis(500);
-/// Between two looks at a group that is still being emptied.
+/// Tries until the kernel lets go of a group whose last member was just killed: half a second.
+const REMOVE_TRIES_MAX: usize = 100;
+/// Between two tries.
 const REMOVE_PAUSE: Duration = Duration::from_millis(5);
 /// Rounds of killing the members of a version 1 group, as members may fork meanwhile.
 const KILL_ROUNDS_MAX: usize = 16;
@@ -184,12 +184,12 @@ impl TaskCgroups {
 
     /// Removes the emptied groups; waits a moment for the kernel to notice that they are.
     pub(crate) fn remove(&self) {
-        let until = Instant::now() + REMOVE_WAIT;
         for dir in &self.dirs {
-            while fs::remove_dir(dir).is_err_and(|error| error.kind() != io::ErrorKind::NotFound)
-                && Instant::now() < until
-            {
-                thread::sleep(REMOVE_PAUSE);
+            for _ in 0..REMOVE_TRIES_MAX {
+                match fs::remove_dir(dir) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => thread::sleep(REMOVE_PAUSE),
+                    _ => break,
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Way in: [`TaskDriver`]. A driver knows launches and handles; no task states,
 //! no masters, no checkpoints. Names of outside things derive from the task id, so
 //! a repeated start finds what the first one made. All drivers pass one suite
-//! (`driver/tests.rs`).
+//! (`tests/it/drivers/suite.rs`).
 
 pub mod any;
 #[cfg(not(feature = "sim"))]

@@ -225,6 +225,9 @@ impl ProcessDriver {
 
     async fn remove_task(&self, task: &TaskId) -> Result<(), DriverError> {
         let dir = self.task_dir(task)?;
+        if !dir.join(records::LAUNCH).exists() {
+            return Ok(()); // Nothing of ours: a container's directory may lie beside.
+        }
         let run: Option<Run> = records::read(&dir, records::RUN);
         if run.is_some_and(|run| run.task.is_there() && !dir.join(records::EXIT).exists()) {
             return Err(DriverError::Failed(format!("remove what {task} left: it still runs")));

@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use platformd::agent::driver::docker::{Allow, DEFAULT_SOCKET, DockerDriver, DockerSettings};
 use platformd::agent::driver::{DriverError, TaskDriver, TaskHandle};
@@ -339,11 +341,11 @@ async fn a_container_made_but_not_started_by_a_dead_agent_is_started() {
 #[tokio::test]
 async fn tasks_are_waited_for_over_an_absence_of_the_engine() {
     let Some(bench) = bench().await else { return };
-    let mut proxy = Proxy::before(DEFAULT_SOCKET, bench.dir.path().join("engine.sock")).await;
+    let mut proxy = Proxy::before(DEFAULT_SOCKET, bench.dir.path().join("engine.sock"));
     let driver: Arc<dyn TaskDriver> =
         Arc::new(DockerDriver::connect(proxy.path(), bench.settings()).await.unwrap());
     let handle = start(&driver, &bench.launch("sleep 600")).await;
-    let waiting = tokio::spawn({
+    let waiting = platformd::world::spawn({
         let (driver, handle) = (driver.clone(), handle.clone());
         async move { driver.wait(&handle).await }
     });
@@ -353,7 +355,7 @@ async fn tasks_are_waited_for_over_an_absence_of_the_engine() {
     assert!(matches!(away, Err(DriverError::Unavailable { means: "docker", .. })), "{away:?}");
     docker(&["kill", "--signal", "TERM", id_of(&handle)]).unwrap();
     assert!(!waiting.is_finished(), "nobody knows of the end yet");
-    proxy.mend().await;
+    proxy.mend();
     let ended = within(waiting).await.unwrap().unwrap();
     assert_eq!(ended.exit.code, Some(143), "{ended:?}");
     clear(&driver, &handle).await;

@@ -13,9 +13,9 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    pub async fn before(engine: &str, path: PathBuf) -> Self {
+    pub fn before(engine: &str, path: PathBuf) -> Self {
         let mut proxy = Self { engine: engine.to_owned(), path, running: None };
-        proxy.mend().await;
+        proxy.mend();
         proxy
     }
 
@@ -32,10 +32,10 @@ impl Proxy {
     }
 
     /// Takes connections again.
-    pub async fn mend(&mut self) {
+    pub fn mend(&mut self) {
         let listener = UnixListener::bind(&self.path).unwrap();
         let engine = self.engine.clone();
-        self.running = Some(tokio::spawn(async move {
+        self.running = Some(platformd::world::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((mut near, _)) = listener.accept().await {
                 let engine = engine.clone();

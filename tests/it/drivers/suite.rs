@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use platformd::agent::driver::{DriverError, Ended, Started, TaskDriver, TaskHandle};
 use platformd::domain::{Process, Resources, Scalar, TaskId, TaskLaunch};

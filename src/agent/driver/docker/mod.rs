@@ -31,6 +31,8 @@ use crate::agent::known_process::KnownProcess;
 use crate::domain::{AgentId, Exit, LaunchContainer, TaskId, TaskLaunch, Timestamp};
 use crate::world;
 
+/// A task's directory with this file is the process driver's, which may share the place with us.
+const PROCESS_RECORD: &str = crate::agent::shim::records::LAUNCH;
 /// Where the engine listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Begins every label of ours.
@@ -248,7 +250,7 @@ impl DockerDriver {
     /// A container of this agent; an error when it is not there or somebody else's.
     async fn own(&self, handle: &TaskHandle) -> Result<Seen, DriverError> {
         let name = name_of(&handle.task);
-        let reference = handle.container.as_deref().unwrap_or(&name);
+        let reference = handle.container.as_deref().filter(|id| !id.is_empty()).unwrap_or(&name);
         match self.engine.inspect(reference).await {
             Ok(seen) if self.is_ours(&seen.inspect, &handle.task) => Ok(seen),
             Ok(_) | Err(CallError::NotFound(_)) => Err(DriverError::Missing),
@@ -348,6 +350,9 @@ impl DockerDriver {
         }
         self.kills.forget(&handle.task);
         let dir = task_dir(&self.settings.tasks, &handle.task)?;
+        if dir.join(PROCESS_RECORD).exists() {
+            return Ok(());
+        }
         tokio::task::spawn_blocking(move || task_dir::remove(&dir))
             .await
             .unwrap_or_else(|error| Err(DriverError::Failed(format!("remove the sandbox: {error}"))))

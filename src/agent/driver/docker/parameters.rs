@@ -119,8 +119,9 @@ fn ulimit(text: &str) -> Option<ResourcesUlimits> {
 
 fn nano_cpus(text: &str) -> Option<i64> {
     let cpus: f64 = text.parse().ok()?;
-    #[expect(clippy::cast_possible_truncation, reason = "range checked")]
-    (0.001..=4096.0).contains(&cpus).then(|| (cpus * 1e9) as i64)
+    #[expect(clippy::cast_possible_truncation, reason = "range checked below")]
+    let nanos = (cpus * 1e9) as i64;
+    (0.001..=4096.0).contains(&cpus).then_some(nanos)
 }
 
 /// `64m`, `1g`, `1024`; -1 for no bound.
