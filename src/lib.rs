@@ -25,6 +25,7 @@ pub mod control;
 pub mod api;
 
 pub mod cli;
+pub mod daemon;
 pub mod hello;
 pub mod settings;
 

@@ -1,13 +1,23 @@
 //! The one binary.
 
-fn main() {
+use std::process::ExitCode;
+
+#[cfg(not(feature = "sim"))]
+fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
     // First of all and without any runtime: a shim is the small parent of one task.
-    #[cfg(not(feature = "sim"))]
     if let [command, dir] = arguments.as_slice()
         && command == "shim"
     {
         std::process::exit(platformd::agent::shim::main(std::path::Path::new(dir)));
     }
-    let _ = arguments;
+    match platformd::cli::parse().and_then(platformd::daemon::run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+#[cfg(feature = "sim")]
+fn main() -> ExitCode {
+    ExitCode::FAILURE // A build for the simulator serves nobody; see tests/sim.
 }

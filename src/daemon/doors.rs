@@ -1,0 +1,65 @@
+//! Small adapters between rooms that may not name each other.
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+
+use crate::api::{self, ReplaceError};
+use crate::raft::{Membership, MembershipError, RaftHandle};
+use crate::store::Master;
+use crate::world;
+
+/// The quorum's members, for the API.
+pub(super) struct Members(pub(super) Membership);
+
+impl api::Members for Members {
+    fn list(&self) -> Vec<api::Member> {
+        let mut members: Vec<api::Member> = self
+            .0
+            .members()
+            .into_iter()
+            .map(|member| api::Member {
+                master: Master { node: member.node, http: member.at.http, cluster: member.at.cluster },
+                votes: member.votes,
+            })
+            .collect();
+        let strangers = self.0.strangers().into_iter();
+        members.extend(strangers.map(|(node, at)| api::Member {
+            master: Master { node, http: at.http, cluster: at.cluster },
+            votes: false,
+        }));
+        members
+    }
+
+    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>> {
+        Box::pin(async move {
+            self.0.replace_member(old, new).await.map_err(|error| {
+                let sentence = format!("Failed to {error}.");
+                match error {
+                    MembershipError::NotAMember(_) | MembershipError::NeverMet(_) => ReplaceError::Unknown(sentence),
+                    _ => ReplaceError::Unavailable(sentence),
+                }
+            })
+        })
+    }
+}
+
+/// Hands leadership over when the API asks.
+pub(super) struct Abdicate {
+    pub(super) raft: RaftHandle,
+    pub(super) runtime: Option<Handle>,
+}
+
+impl api::Abdicate for Abdicate {
+    fn abdicate(&self) {
+        let raft = self.raft.clone();
+        let hand_over = async move {
+            if !raft.transfer_leadership().await {
+                tracing::warn!("nobody took leadership over");
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(hand_over)),
+            None => drop(world::spawn(hand_over)),
+        }
+    }
+}

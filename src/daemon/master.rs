@@ -1,0 +1,204 @@
+//! One master: the quorum's member, the API, the line to agents, and a leader's duties.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{doors, sources};
+use crate::api;
+use crate::control::Control;
+use crate::dispatcher::Dispatcher;
+use crate::leader::{LeaderScope, LeaderStats, LivenessLimits};
+use crate::line::{Line, Purpose};
+use crate::raft::{self, RaftHandle, RaftSettings, StartError};
+use crate::store::{Master, StateStore};
+use crate::telemetry::Registry;
+use crate::world::net::{TcpListener, TcpStream};
+use crate::world::{self, Clock};
+
+/// Longest wait for a leader's duties and open connections to end.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Pause after a failed accept, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Everything a master is made from.
+pub struct MasterConfig {
+    /// Quorum, identity and addresses as advertised.
+    pub raft: RaftSettings,
+    /// Bound already, so that a taken port is found first.
+    pub http: TcpListener,
+    /// Bound already.
+    pub cluster: TcpListener,
+    /// When agents count as away.
+    pub liveness: LivenessLimits,
+    /// Runtime for the quorum, away from HTTP and scheduling; absent: the caller's own.
+    pub raft_runtime: Option<Handle>,
+    /// Says what is missing before this process can do its work.
+    pub ready: Arc<dyn api::Readiness>,
+}
+
+/// A master that runs.
+pub struct RunningMaster {
+    /// Who it is, with its addresses as advertised.
+    pub me: Master,
+    /// Its door to the state.
+    pub store: Arc<dyn StateStore>,
+    /// Takes requests to the state.
+    pub control: Arc<Control>,
+    raft: RaftHandle,
+    raft_runtime: Option<Handle>,
+    shutdown: CancellationToken,
+    /// Dispatcher, API and duties, in the order in which they are awaited.
+    tasks: Vec<JoinHandle<()>>,
+    accepting: JoinHandle<()>,
+}
+
+/// Starts a master.
+///
+/// # Errors
+/// [`StartError`]: a sentence about the data directory and what to do.
+pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<RunningMaster, StartError> {
+    let me_http = config.raft.advertise_http.clone();
+    let me_cluster = config.raft.advertise_cluster.clone();
+    let raft = start_raft(config.raft, config.raft_runtime.clone(), &clock).await?;
+    let me = Master { node: raft.node(), http: me_http, cluster: me_cluster };
+    let store: Arc<dyn StateStore> = raft.store();
+    let shutdown = CancellationToken::new();
+
+    let dispatcher = Dispatcher::new(Arc::clone(&store));
+    let control = Arc::new(Control::new(Arc::clone(&store), Arc::clone(&clock)));
+    let registry = Arc::new(Registry::master());
+    watch_state(&registry, &store, &dispatcher, &raft);
+    let duties = LeaderScope {
+        store: Arc::clone(&store),
+        clock: Arc::clone(&clock),
+        contacts: dispatcher.sessions(),
+        limits: config.liveness,
+        stats: Arc::new(LeaderStats::default()),
+        metrics: registry.scheduling(),
+    };
+    let context = api::Context {
+        control: Arc::clone(&control),
+        clock,
+        me: me.clone(),
+        ready: config.ready,
+        metrics: registry,
+        members: Arc::new(doors::Members(raft.membership())),
+        abdicate: Arc::new(doors::Abdicate { raft: raft.clone(), runtime: config.raft_runtime.clone() }),
+    };
+    let tasks = vec![
+        world::spawn(duties.run(shutdown.clone())),
+        dispatcher.start(shutdown.clone()),
+        world::spawn(api::serve(config.http, api::router(context), shutdown.clone())),
+    ];
+    let accept = accept(config.cluster, raft.clone(), dispatcher, shutdown.clone());
+    let accepting = match &config.raft_runtime {
+        Some(runtime) => runtime.spawn(accept),
+        None => world::spawn(accept),
+    };
+    let raft_runtime = config.raft_runtime;
+    Ok(RunningMaster { me, store, control, raft, raft_runtime, shutdown, tasks, accepting })
+}
+
+async fn start_raft(
+    settings: RaftSettings,
+    runtime: Option<Handle>,
+    clock: &Arc<dyn Clock>,
+) -> Result<RaftHandle, StartError> {
+    let starting = raft::start(settings, Arc::clone(clock));
+    match runtime {
+        Some(runtime) => match runtime.spawn(starting).await {
+            Ok(started) => started,
+            Err(error) => Err(StartError::Raft(error.to_string())),
+        },
+        None => starting.await,
+    }
+}
+
+fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, dispatcher: &Dispatcher, raft: &RaftHandle) {
+    let (store, sessions, raft) = (Arc::clone(store), dispatcher.sessions(), raft.clone());
+    registry.add_source(Box::new(move |samples| {
+        sources::of_state(&store, samples);
+        sources::of_agents(&store, &sessions, samples);
+        sources::of_log(&raft.stats(), samples);
+    }));
+}
+
+/// Hands connections on the cluster port to whom they are for. Runs beside the quorum;
+/// agents are served on the caller's runtime, away from it.
+async fn accept(listener: TcpListener, raft: RaftHandle, dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                world::spawn(serve_one(stream, raft.clone(), Arc::clone(&dispatcher), shutdown.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection on the cluster port");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: TcpStream, raft: RaftHandle, dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
+    let serving = async {
+        match Line::accept(stream).await {
+            Ok((line, Purpose::Masters)) => {
+                if let Err(error) = raft.serve(line).await {
+                    tracing::debug!(%error, "a connection of another master ended");
+                }
+            }
+            Ok((line, Purpose::Agent)) => dispatcher.serve(line, shutdown.clone()).await,
+            Err(error) => tracing::debug!(%error, "a connection on the cluster port said nothing we know"),
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+impl RunningMaster {
+    /// Holds a reason once the quorum's member cannot go on.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.raft.failed()
+    }
+
+    /// Hands leadership over, then ends what was started, in order.
+    pub async fn stop(self) {
+        let raft = self.raft.clone();
+        self.on_raft_runtime(async move { raft.transfer_leadership().await }).await;
+        self.shutdown.cancel();
+        let raft = self.raft.clone();
+        let Self { tasks, accepting, raft_runtime, .. } = self;
+        for task in tasks {
+            let abort = task.abort_handle();
+            if timeout(STOP_TIMEOUT, task).await.is_err() {
+                abort.abort();
+            }
+        }
+        accepting.abort();
+        let stopping = async move { raft.shutdown().await };
+        match raft_runtime {
+            Some(runtime) => drop(runtime.spawn(stopping).await),
+            None => stopping.await,
+        }
+    }
+
+    async fn on_raft_runtime<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) {
+        match &self.raft_runtime {
+            Some(runtime) => drop(runtime.spawn(work).await),
+            None => drop(work.await),
+        }
+    }
+}

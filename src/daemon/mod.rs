@@ -1,0 +1,23 @@
+//! Top: the composition root. Builds the rooms that a role needs, connects them, and owns
+//! the order in which they stop.
+//!
+//! Way in: [`run`]. Decides nothing; the simulator composes masters and agents from the
+//! same parts ([`master::start`], [`agent::start`]).
+
+pub mod agent;
+#[cfg(not(feature = "sim"))]
+mod dev;
+#[cfg(not(feature = "sim"))]
+mod dev_app;
+mod doors;
+#[cfg(not(feature = "sim"))]
+mod listen;
+pub mod master;
+#[cfg(not(feature = "sim"))]
+mod process;
+#[cfg(not(feature = "sim"))]
+mod runtimes;
+mod sources;
+
+#[cfg(not(feature = "sim"))]
+pub use process::run;

@@ -1,0 +1,215 @@
+//! One process in one role: runtimes, signals, and what its end says to a supervisor.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::listen::{Bound, bind};
+use super::master::{MasterConfig, RunningMaster};
+use super::{agent, dev, master, runtimes};
+use crate::agent::driver::TaskDriver;
+use crate::agent::{AgentError, AgentHome, AgentSettings, HomeError, KernelPorts};
+use crate::api;
+use crate::cli::{self, Command, ExitError, exit_code};
+use crate::leader::LivenessLimits;
+use crate::raft::{RaftSettings, StartError};
+use crate::settings::{AgentSettingsFlags, LogSettings, MasterSettings};
+use crate::telemetry;
+use crate::world::SystemClock;
+
+/// Threads of the quorum's runtime. It mostly waits for disks and peers.
+const RAFT_THREADS: usize = 1;
+
+/// Does what was asked and returns when it is done.
+///
+/// # Errors
+/// The exit code and the sentence for whoever started the process.
+pub fn run(command: Command) -> Result<(), ExitError> {
+    match command {
+        Command::Master(settings) => {
+            start_log(&settings.log)?;
+            let (main, raft) = (main_runtime()?, raft_runtime()?);
+            main.block_on(run_master(settings, &raft))
+        }
+        Command::Agent(settings) => {
+            start_log(&settings.log)?;
+            main_runtime()?.block_on(run_agent(settings))
+        }
+        Command::Dev(settings) => {
+            start_log(&settings.log)?;
+            let (main, raft) = (main_runtime()?, raft_runtime()?);
+            main.block_on(dev::run(settings, raft.handle()))
+        }
+        Command::AgentsList { url } => main_runtime()?.block_on(cli::ask::agents_list(&url)),
+        Command::MembersList { url } => main_runtime()?.block_on(cli::ask::members_list(&url)),
+        Command::MembersReplace { url, old, new } => {
+            main_runtime()?.block_on(cli::ask::members_replace(&url, &old, &new))
+        }
+        Command::Shim { dir } => std::process::exit(crate::agent::shim::main(&dir)),
+        Command::Hello { port } => crate::hello::serve(port).map_err(|error| {
+            ExitError::new(exit_code::PORT, format!("cannot listen on port {port}: {error}; choose another"))
+        }),
+    }
+}
+
+fn start_log(log: &LogSettings) -> Result<(), ExitError> {
+    telemetry::start_tracing(&log.filter, log.format).map_err(|why| ExitError::new(exit_code::USAGE, why))
+}
+
+fn main_runtime() -> Result<Runtime, ExitError> {
+    let built = Builder::new_multi_thread().enable_all().thread_name("platformd").build();
+    built.map_err(|error| no_threads(&error))
+}
+
+fn raft_runtime() -> Result<Runtime, ExitError> {
+    let mut builder = Builder::new_multi_thread();
+    let built = builder.worker_threads(RAFT_THREADS).enable_all().thread_name("platformd-raft").build();
+    built.map_err(|error| no_threads(&error))
+}
+
+fn no_threads(error: &std::io::Error) -> ExitError {
+    ExitError::new(exit_code::FAILED, format!("cannot start threads: {error}; raise the limit of processes"))
+}
+
+/// Ends when somebody asks the process to stop.
+pub(super) async fn asked_to_stop() -> Result<(), ExitError> {
+    let listen = |kind| {
+        signal(kind).map_err(|error| ExitError::new(exit_code::FAILED, format!("cannot hear signals: {error}")))
+    };
+    let (mut term, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Waits for a signal or the quorum's end, and stops the masters in order.
+pub(super) async fn failed(master: &RunningMaster) -> ExitError {
+    let mut failed = master.failed();
+    let reason = match failed.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone().unwrap_or_default(),
+        Err(_) => "the quorum's member ended".to_owned(),
+    };
+    ExitError::new(exit_code::FAILED, format!("cannot go on: {reason}"))
+}
+
+impl From<StartError> for ExitError {
+    fn from(error: StartError) -> Self {
+        let code = match error {
+            StartError::InUse { .. }
+            | StartError::DataDir { .. }
+            | StartError::Log(_)
+            | StartError::Snapshot { .. } => exit_code::DATA,
+            StartError::Timing(_) => exit_code::USAGE,
+            StartError::Raft(_) => exit_code::FAILED,
+        };
+        Self::new(code, format!("failed to {}", telemetry::error_chain(&error)))
+    }
+}
+
+impl From<HomeError> for ExitError {
+    fn from(error: HomeError) -> Self {
+        AgentError::Home(error).into()
+    }
+}
+
+impl From<AgentError> for ExitError {
+    fn from(error: AgentError) -> Self {
+        Self::new(exit_code::DATA, format!("failed to {}", telemetry::error_chain(&error)))
+    }
+}
+
+/// A master on its own is ready while it knows a leader.
+struct KnowsLeader;
+
+impl api::Readiness for KnowsLeader {
+    fn missing(&self) -> Option<String> {
+        None // The API itself waits for a leader and says so.
+    }
+}
+
+async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<(), ExitError> {
+    let http = bind("--http", &settings.http).await?;
+    let cluster = bind("--cluster", &settings.cluster).await?;
+    let advertise = |given: &crate::settings::Address, bound: &Bound| {
+        if given.port() == 0 { given.with_port(bound.address.port()) } else { given.clone() }.to_string()
+    };
+    let advertise_http = advertise(&settings.advertise_http, &http);
+    let advertise_cluster = advertise(&settings.advertise_cluster, &cluster);
+    let masters = match settings.masters.as_slice() {
+        [] => vec![advertise_cluster.clone()],
+        masters => masters.iter().map(ToString::to_string).collect(),
+    };
+    let raft = RaftSettings::new(settings.data_dir, masters, advertise_cluster, advertise_http);
+    let config = MasterConfig {
+        raft,
+        http: http.listener,
+        cluster: cluster.listener,
+        liveness: LivenessLimits {
+            agent_timeout: settings.agent_timeout,
+            restart_grace: settings.agent_restart_grace,
+            ..LivenessLimits::default()
+        },
+        raft_runtime: Some(raft_runtime.handle().clone()),
+        ready: Arc::new(KnowsLeader),
+    };
+    let running = master::start(config, Arc::new(SystemClock)).await?;
+    tracing::info!(node = running.me.node, http = running.me.http, cluster = running.me.cluster, "listening");
+    let ended = tokio::select! {
+        asked = asked_to_stop() => asked,
+        reason = failed(&running) => Err(reason),
+    };
+    tracing::info!("stopping");
+    running.stop().await;
+    ended
+}
+
+async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
+    let http = bind("--http", &settings.http).await?;
+    let home = AgentHome::open(&settings.data_dir, &SystemClock)?;
+    let wanted = runtimes::Wanted {
+        agent: home.agent_id(),
+        data_dir: &settings.data_dir,
+        runtime: settings.runtime,
+        docker_socket: &settings.docker_socket,
+        docker_config: settings.docker_config.as_deref(),
+        allow: &settings.allow,
+        publish_on: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
+    // The wait for an engine must not outlive a wish to stop.
+    let found = tokio::select! {
+        found = runtimes::find(&wanted) => found?,
+        asked = asked_to_stop() => return asked,
+    };
+    if let Some(why) = &found.without_docker {
+        tracing::warn!(why, "no Docker engine: this agent runs processes only");
+    }
+    let masters = settings.masters.iter().map(ToString::to_string).collect();
+    let hostname = settings.hostname.clone().unwrap_or_else(runtimes::hostname);
+    let totals = runtimes::totals(&settings.resources, &settings.data_dir)?;
+    let agent_settings = AgentSettings {
+        http: http.address.to_string(),
+        attributes: settings.attributes.clone(),
+        has_docker: found.has_docker,
+        ..runtimes::settings(masters, hostname, totals, runtimes::boot_id()?)
+    };
+    let running = agent::start(home, agent_settings, means(found.driver))?;
+    let serving = CancellationToken::new();
+    let server = runtimes::serve(&running, http.listener, &settings.data_dir, serving.clone());
+    let ended = asked_to_stop().await;
+    tracing::info!("stopping; tasks run on");
+    running.stop().await;
+    serving.cancel();
+    // It ends within its own deadline.
+    let _ = server.await;
+    ended
+}
+
+/// What an agent acts through on a real machine.
+pub(super) fn means(driver: Arc<dyn TaskDriver>) -> agent::Means {
+    agent::Means { driver, ports: Some(Arc::new(KernelPorts)), clock: Arc::new(SystemClock) }
+}

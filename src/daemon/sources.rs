@@ -1,0 +1,122 @@
+//! What `/metrics` shows of the state, read when somebody looks. Reads snapshots only,
+//! so a scrape never stops a write.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::dispatcher::{Contact, Sessions};
+use crate::domain::{Goal, Resources, TaskState};
+use crate::state::{ClusterState, Presence};
+use crate::store::StateStore;
+use crate::telemetry::{Samples, metrics};
+
+/// An agent that has not spoken for so long is suspect.
+const SUSPECT_AFTER: Duration = Duration::from_secs(3);
+
+/// Says what the replicated state holds, and who leads.
+pub fn of_state(store: &Arc<dyn StateStore>, samples: &mut Samples) {
+    let view = store.snapshot();
+    let leadership = store.leadership().borrow().clone();
+    samples.set_count(&metrics::LEADER, &[], leadership.leads.into());
+    samples.set_count(&metrics::LEADER_KNOWN, &[], leadership.leader.is_some().into());
+    samples.set_count(&metrics::TERM, &[], leadership.term);
+    samples.set_count(&metrics::APPLIED_INDEX, &[], view.index);
+    samples.set_count(&metrics::APPS, &[], count(view.apps.len()));
+    samples.set_count(&metrics::GROUPS, &[], count(groups(&view)));
+    samples.set_count(&metrics::DEPLOYMENTS, &[], count(view.deployments.len()));
+    of_tasks(&view, samples);
+    of_resources(&view, samples);
+}
+
+fn of_tasks(view: &ClusterState, samples: &mut Samples) {
+    let mut by_state: BTreeMap<TaskState, u64> = TaskState::ALL.map(|state| (state, 0)).into();
+    let mut waiting = 0;
+    let mut waiting_apps = BTreeSet::new();
+    for row in view.instances.values() {
+        if row.is_waiting() {
+            waiting += 1;
+            waiting_apps.insert(&row.app);
+        }
+        let task = row.task.as_ref().filter(|task| task.is_live() || row.goal == Goal::Running);
+        if let Some(task) = task {
+            *by_state.entry(task.status.state).or_default() += 1;
+        }
+    }
+    for (state, tasks) in by_state {
+        let name = state.as_str().trim_start_matches("TASK_").to_lowercase();
+        samples.set_count(&metrics::TASKS, &[&name], tasks);
+    }
+    samples.set_count(&metrics::QUEUE_INSTANCES, &[], waiting);
+    samples.set_count(&metrics::QUEUE_APPS, &[], count(waiting_apps.len()));
+}
+
+fn of_resources(view: &ClusterState, samples: &mut Samples) {
+    let mut used = [0.0; 5];
+    let mut capacity = [0.0; 5];
+    for row in view.agents.values() {
+        add(&mut used, &row.used);
+        if row.presence == Presence::Registered {
+            add(&mut capacity, &row.info.totals);
+        }
+    }
+    let kinds = ["cpus", "mem", "disk", "gpus", "ports"];
+    for ((kind, capacity), used) in kinds.into_iter().zip(capacity).zip(used) {
+        samples.set(&metrics::CAPACITY, &[kind], capacity);
+        samples.set(&metrics::USED, &[kind], used);
+    }
+}
+
+fn add(sums: &mut [f64; 5], some: &Resources) {
+    let ports = f64::from(some.ports.count());
+    let amounts = [some.cpus.to_f64(), some.mem.to_f64(), some.disk.to_f64(), some.gpus.to_f64(), ports];
+    for (sum, amount) in sums.iter_mut().zip(amounts) {
+        *sum += amount;
+    }
+}
+
+fn groups(view: &ClusterState) -> usize {
+    let mut groups = BTreeSet::new();
+    for row in view.apps.values() {
+        let mut path = row.id.parent();
+        while path != "/" && groups.insert(path) {
+            path = path.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+        }
+    }
+    groups.len()
+}
+
+/// Says how agents are connected; only the leader knows.
+pub fn of_agents(store: &Arc<dyn StateStore>, sessions: &Sessions, samples: &mut Samples) {
+    if !store.leadership().borrow().leads {
+        return;
+    }
+    let now = Instant::now();
+    let mut by_presence: BTreeMap<&str, u64> =
+        ["connected", "disconnected", "suspect", "unreachable"].map(|presence| (presence, 0)).into();
+    for row in store.snapshot().agents.values() {
+        let presence = match (row.presence, sessions.contact(&row.info.id)) {
+            (Presence::Unreachable { .. }, _) => "unreachable",
+            (_, Contact::Connected { last_heard }) if now.duration_since(last_heard) > SUSPECT_AFTER => "suspect",
+            (_, Contact::Connected { .. }) => "connected",
+            (_, Contact::Closed { .. } | Contact::Never) => "disconnected",
+        };
+        *by_presence.entry(presence).or_default() += 1;
+    }
+    for (presence, agents) in by_presence {
+        samples.set_count(&metrics::AGENTS, &[presence], agents);
+    }
+}
+
+fn count(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+/// Says how large the log is.
+pub fn of_log(stats: &crate::raft::RaftStats, samples: &mut Samples) {
+    samples.set_count(&metrics::LAST_INDEX, &[], stats.last_index);
+    samples.set_count(&metrics::LOG_SIZE, &[], stats.log_bytes);
+    samples.set_count(&metrics::SNAPSHOT_SIZE, &[], stats.snapshot_bytes);
+}
