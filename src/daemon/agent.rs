@@ -37,7 +37,8 @@ pub struct RunningAgent {
 pub fn start(home: AgentHome, settings: AgentSettings, means: Means) -> Result<RunningAgent, AgentError> {
     let registry = Arc::new(Registry::agent());
     let Means { driver, ports, clock } = means;
-    let agent = Agent::open(home, settings, AgentParts { driver, ports, clock, metrics: registry.runtime() })?;
+    let agent =
+        Agent::open(home, settings, AgentParts { driver, ports, clock, metrics: registry.runtime() })?;
     let view = agent.view();
     let watched = Arc::clone(&view);
     registry.add_source(Box::new(move |samples| watched.sample(samples)));

@@ -85,9 +85,14 @@ async fn attend(
             println!("Try      curl -s '{http}/v2/apps/{id}?embed=app.tasks'");
         }
     } else {
-        println!("Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d @hello.json");
+        println!(
+            "Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d @hello.json"
+        );
     }
-    println!("State    {} (kept; --fresh begins anew). Ctrl-C stops everything.", settings.data_dir.display());
+    println!(
+        "State    {} (kept; --fresh begins anew). Ctrl-C stops everything.",
+        settings.data_dir.display()
+    );
     std::future::pending().await
 }
 
@@ -125,8 +130,12 @@ async fn start_masters(
     let mut running = Vec::new();
     for (n, (http, cluster)) in doors.into_iter().enumerate() {
         let data_dir = settings.data_dir.join("masters").join((n + 1).to_string());
-        let raft =
-            RaftSettings::new(data_dir, listed.clone(), cluster.address.to_string(), http.address.to_string());
+        let raft = RaftSettings::new(
+            data_dir,
+            listed.clone(),
+            cluster.address.to_string(),
+            http.address.to_string(),
+        );
         let config = MasterConfig {
             raft,
             http: http.listener,
@@ -260,4 +269,3 @@ impl api::Readiness for DevReady {
         (waiting > 0).then(|| format!("{waiting} of {} agents have not registered yet", agents.len()))
     }
 }
-

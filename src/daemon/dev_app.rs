@@ -68,7 +68,9 @@ pub(super) async fn put(masters: &[RunningMaster], apps: Apps) -> Result<(), Exi
     };
     match timeout(PUT_TIMEOUT, putting).await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(ControlError::Violations(violations))) => Err(ExitError::new(exit_code::USAGE, join(&violations))),
+        Ok(Err(ControlError::Violations(violations))) => {
+            Err(ExitError::new(exit_code::USAGE, join(&violations)))
+        }
         Ok(Err(error)) => Err(ExitError::new(exit_code::FAILED, format!("the app was refused: {error}"))),
         Err(_) => Err(ExitError::new(exit_code::FAILED, "no master took the app in time; see the log")),
     }

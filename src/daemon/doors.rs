@@ -35,7 +35,9 @@ impl api::Members for Members {
             self.0.replace_member(old, new).await.map_err(|error| {
                 let sentence = format!("Failed to {error}.");
                 match error {
-                    MembershipError::NotAMember(_) | MembershipError::NeverMet(_) => ReplaceError::Unknown(sentence),
+                    MembershipError::NotAMember(_) | MembershipError::NeverMet(_) => {
+                        ReplaceError::Unknown(sentence)
+                    }
                     _ => ReplaceError::Unavailable(sentence),
                 }
             })

@@ -14,7 +14,8 @@ pub(super) struct Bound {
 
 /// Binds the address that `flag` gave.
 pub(super) async fn bind(flag: &str, address: &Address) -> Result<Bound, ExitError> {
-    let listener = TcpListener::bind(address.as_str()).await.map_err(|error| refused(flag, address, &error))?;
+    let listener =
+        TcpListener::bind(address.as_str()).await.map_err(|error| refused(flag, address, &error))?;
     let local = listener.local_addr().map_err(|error| refused(flag, address, &error))?;
     let address = if address.port() == 0 { address.with_port(local.port()) } else { address.clone() };
     Ok(Bound { listener, address })
@@ -26,7 +27,9 @@ fn refused(flag: &str, address: &Address, error: &io::Error) -> ExitError {
             (exit_code::PORT, "another process has it; stop that one, or give this one another address")
         }
         io::ErrorKind::AddrNotAvailable => (exit_code::USAGE, "it is no address of this machine"),
-        io::ErrorKind::PermissionDenied => (exit_code::PORT, "ports below 1024 need a capability; choose a higher one"),
+        io::ErrorKind::PermissionDenied => {
+            (exit_code::PORT, "ports below 1024 need a capability; choose a higher one")
+        }
         _ => (exit_code::FAILED, "check the address"),
     };
     ExitError::new(code, format!("cannot listen on {flag} {address}: {error}; {advice}"))

@@ -132,7 +132,12 @@ fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, dispatcher: &Di
 
 /// Hands connections on the cluster port to whom they are for. Runs beside the quorum;
 /// agents are served on the caller's runtime, away from it.
-async fn accept(listener: TcpListener, raft: RaftHandle, dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    raft: RaftHandle,
+    dispatcher: Arc<Dispatcher>,
+    shutdown: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -150,7 +155,12 @@ async fn accept(listener: TcpListener, raft: RaftHandle, dispatcher: Arc<Dispatc
     }
 }
 
-async fn serve_one(stream: TcpStream, raft: RaftHandle, dispatcher: Arc<Dispatcher>, shutdown: CancellationToken) {
+async fn serve_one(
+    stream: TcpStream,
+    raft: RaftHandle,
+    dispatcher: Arc<Dispatcher>,
+    shutdown: CancellationToken,
+) {
     let serving = async {
         match Line::accept(stream).await {
             Ok((line, Purpose::Masters)) => {

@@ -77,7 +77,8 @@ fn no_threads(error: &std::io::Error) -> ExitError {
 /// Ends when somebody asks the process to stop.
 pub(super) async fn asked_to_stop() -> Result<(), ExitError> {
     let listen = |kind| {
-        signal(kind).map_err(|error| ExitError::new(exit_code::FAILED, format!("cannot hear signals: {error}")))
+        signal(kind)
+            .map_err(|error| ExitError::new(exit_code::FAILED, format!("cannot hear signals: {error}")))
     };
     let (mut term, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     tokio::select! {

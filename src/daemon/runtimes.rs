@@ -57,7 +57,10 @@ pub(super) async fn find(wanted: &Wanted<'_>) -> Result<Runtimes, ExitError> {
     let processes = ProcessSettings::usual(tasks).and_then(ProcessDriver::new);
     let processes = processes.map_err(|error| {
         let dir = wanted.data_dir.display();
-        ExitError::new(exit_code::DATA, format!("cannot keep tasks below {dir}: {error}; check its owner and mode"))
+        ExitError::new(
+            exit_code::DATA,
+            format!("cannot keep tasks below {dir}: {error}; check its owner and mode"),
+        )
     })?;
     let (containers, without_docker) = match containers(wanted).await? {
         Ok(driver) => (Some(driver), None),
@@ -124,7 +127,10 @@ pub(super) fn hostname() -> String {
 /// All that tasks may use: as said, and measured where nothing was said.
 pub(super) fn totals(said: &ResourceSettings, data_dir: &Path) -> Result<Resources, ExitError> {
     let measured = resources::measure(data_dir).map_err(|error| {
-        ExitError::new(exit_code::FAILED, format!("cannot measure this machine: {error}; say it with --resources"))
+        ExitError::new(
+            exit_code::FAILED,
+            format!("cannot measure this machine: {error}; say it with --resources"),
+        )
     })?;
     Ok(Resources {
         cpus: said.cpus.unwrap_or(measured.cpus),
@@ -138,11 +144,18 @@ pub(super) fn totals(said: &ResourceSettings, data_dir: &Path) -> Result<Resourc
 /// Which boot this is.
 pub(super) fn boot_id() -> Result<String, ExitError> {
     let read = resources::boot_id();
-    read.map_err(|error| ExitError::new(exit_code::FAILED, format!("cannot read the kernel's boot id: {error}")))
+    read.map_err(|error| {
+        ExitError::new(exit_code::FAILED, format!("cannot read the kernel's boot id: {error}"))
+    })
 }
 
 /// What every agent on this machine shares.
-pub(super) fn settings(masters: Vec<String>, hostname: String, totals: Resources, boot_id: String) -> AgentSettings {
+pub(super) fn settings(
+    masters: Vec<String>,
+    hostname: String,
+    totals: Resources,
+    boot_id: String,
+) -> AgentSettings {
     AgentSettings {
         masters,
         hostname,

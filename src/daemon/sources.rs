@@ -82,7 +82,8 @@ fn groups(view: &ClusterState) -> usize {
     for row in view.apps.values() {
         let mut path = row.id.parent();
         while path != "/" && groups.insert(path) {
-            path = path.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
+            path =
+                path.rsplit_once('/').map_or("/", |(parent, _)| if parent.is_empty() { "/" } else { parent });
         }
     }
     groups.len()
@@ -99,7 +100,9 @@ pub fn of_agents(store: &Arc<dyn StateStore>, sessions: &Sessions, samples: &mut
     for row in store.snapshot().agents.values() {
         let presence = match (row.presence, sessions.contact(&row.info.id)) {
             (Presence::Unreachable { .. }, _) => "unreachable",
-            (_, Contact::Connected { last_heard }) if now.duration_since(last_heard) > SUSPECT_AFTER => "suspect",
+            (_, Contact::Connected { last_heard }) if now.duration_since(last_heard) > SUSPECT_AFTER => {
+                "suspect"
+            }
             (_, Contact::Connected { .. }) => "connected",
             (_, Contact::Closed { .. } | Contact::Never) => "disconnected",
         };

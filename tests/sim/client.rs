@@ -27,10 +27,17 @@ pub struct Answer {
 }
 
 /// Sends one request to one master.
-pub async fn ask(host: &str, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Option<Answer> {
+pub async fn ask(
+    host: &str,
+    method: &str,
+    path: &str,
+    key: Option<&str>,
+    body: Option<&Value>,
+) -> Option<Answer> {
     let exchange = async {
         let stream = turmoil::net::TcpStream::connect((host, 8080)).await.ok()?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
         let connection = world::spawn(connection);
         let mut request = Request::builder().method(method).uri(path).header("host", host);
         if let Some(key) = key {
@@ -145,7 +152,8 @@ pub async fn settle(masters: &[String], oracle: &Oracle) -> Result<(), String> {
         });
         oracle.check_final(&app, found)?;
     }
-    ask_until(masters, "GET", "/v2/deployments", None, None, |a| a.status == 200 && a.body == json!([])).await;
+    ask_until(masters, "GET", "/v2/deployments", None, None, |a| a.status == 200 && a.body == json!([]))
+        .await;
     oracle.note("settled");
     Ok(())
 }

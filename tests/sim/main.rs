@@ -115,7 +115,9 @@ fn run_many(options: &Options) -> ExitCode {
                     passed += 1;
                 } else {
                     failed += 1;
-                    println!("seed {seed}: {text}\n  again: cargo test --features sim --test sim -- --seed {seed}");
+                    println!(
+                        "seed {seed}: {text}\n  again: cargo test --features sim --test sim -- --seed {seed}"
+                    );
                 }
                 seen.insert(seed, text);
             }
@@ -124,7 +126,9 @@ fn run_many(options: &Options) -> ExitCode {
     let took = began.elapsed();
     let runs = passed + failed + same;
     let per_run = took.as_secs_f64() / f64::from(u32::try_from(runs.max(1)).unwrap_or(u32::MAX));
-    println!("simulator: {runs} runs in {took:.1?}, {per_run:.2} s each; {same} seeds told the same history twice");
+    println!(
+        "simulator: {runs} runs in {took:.1?}, {per_run:.2} s each; {same} seeds told the same history twice"
+    );
     println!("{passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -135,9 +135,13 @@ impl Oracle {
     /// Hash and size of the history.
     pub fn summary(&self) -> String {
         let inner = self.lock();
-        let hash = inner.history.iter().flat_map(|line| line.bytes()).fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let hash = inner
+            .history
+            .iter()
+            .flat_map(|line| line.bytes())
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
         format!(
             "history {hash:016x} of {} lines, {} requests, {} acknowledged, {} states compared",
             inner.history.len(),

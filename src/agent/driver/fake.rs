@@ -133,6 +133,18 @@ impl FakeMachine {
         inner
     }
 
+    /// How often tasks of an app were really started. Source of the app: the task's name.
+    pub fn starts_of(&self, app: &str) -> u32 {
+        let prefix = format!("{}.instance-", app.trim_start_matches('/').replace('/', "_"));
+        let inner = self.lock();
+        inner
+            .starts
+            .iter()
+            .filter(|(task, _)| task.as_str().starts_with(&prefix))
+            .map(|(_, starts)| starts)
+            .sum()
+    }
+
     /// Time since the machine began; goes on over restarts of the agent's runtime.
     fn now(&self) -> Duration {
         #[cfg(not(feature = "sim"))]
