@@ -129,9 +129,10 @@ impl AgentCore {
             Input::Timer(Timer::List) => turn.then.push(Effect::List),
             Input::StopAll => self.stop_all(turn),
             Input::PortsTaken { task, taken } => {
-                let ports = self.held.plus(&PortRanges::of(taken.iter().map(|held| held.port)));
-                self.learn_held_ports_for(&task, &ports, turn);
+                // The task has then ended, so that its ports count as a stranger's.
                 self.with(&task, |known| known.on_ports_taken(&taken, turn));
+                let found = PortRanges::of(taken.iter().map(|held| held.port));
+                self.learn_held_ports(&self.held.plus(&found), turn);
             }
             Input::Started { task, result } => self.with(&task, |known| known.on_started(result, turn)),
             Input::Ended { task, result } => {
@@ -326,17 +327,7 @@ impl AgentCore {
     }
 
     fn learn_held_ports(&mut self, found: &PortRanges, turn: &mut Turn) {
-        self.hold(found.minus(&self.own_ports()), turn);
-    }
-
-    /// As [`Self::learn_held_ports`], but `task` does not count: it could not take its ports.
-    fn learn_held_ports_for(&mut self, task: &TaskId, found: &PortRanges, turn: &mut Turn) {
-        let claimed = self.tasks.get(task).map(|task| task.record.launch.resources.ports.clone());
-        let others = self.own_ports().minus(&claimed.unwrap_or_default());
-        self.hold(found.minus(&others), turn);
-    }
-
-    fn hold(&mut self, held: PortRanges, turn: &mut Turn) {
+        let held = found.minus(&self.own_ports());
         if held == self.held {
             return;
         }
