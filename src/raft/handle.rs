@@ -112,6 +112,7 @@ fn assemble(
         raft: server.raft.clone(),
         book: Arc::clone(&server.book),
         lease: Duration::from_millis(settings.timing.election_max_ms),
+        counters: Arc::clone(&counters),
         leadership,
         failed,
     };

@@ -5,6 +5,7 @@
 //! as a lease needs it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openraft::async_runtime::Instant as _;
@@ -14,11 +15,16 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::address_book::AddressBook;
+use super::stats::Counters;
 use super::types::{Raft, TypeConfig};
 use crate::store::{Leadership, Master};
 
 /// Looks per lease: leadership is given up at most a tenth of a lease late.
 const LOOKS_PER_LEASE: u32 = 10;
+
+/// The log is in memory until a snapshot makes it superfluous; large entries must not fill it
+/// before their number asks for one.
+const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
 /// Keeps the watches up to date.
 pub(crate) struct Watcher {
@@ -27,6 +33,7 @@ pub(crate) struct Watcher {
     pub(crate) book: Arc<AddressBook>,
     /// How long an acknowledgement of the quorum counts.
     pub(crate) lease: Duration,
+    pub(crate) counters: Arc<Counters>,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) failed: watch::Sender<Option<String>>,
 }
@@ -35,6 +42,7 @@ impl Watcher {
     /// Watches until Raft ends.
     pub(crate) async fn run(self) {
         let mut metrics = self.raft.metrics();
+        let mut small = 0;
         loop {
             let now = metrics.borrow_watched().clone();
             if let Err(fatal) = &now.running_state {
@@ -42,6 +50,7 @@ impl Watcher {
                 return;
             }
             self.say(self.leadership(&now));
+            small = self.snapshot_when_large(small).await;
             tokio::select! {
                 changed = metrics.changed() => {
                     if changed.is_err() {
@@ -52,6 +61,16 @@ impl Watcher {
                 () = sleep(self.lease / LOOKS_PER_LEASE) => {}
             }
         }
+    }
+
+    /// Asks for a snapshot when the log has grown by [`GROWTH_BYTES_MAX`] since it was `small`.
+    async fn snapshot_when_large(&self, small: u64) -> u64 {
+        let now = self.counters.log_bytes.load(Ordering::Relaxed);
+        if now.saturating_sub(small) < GROWTH_BYTES_MAX {
+            return small.min(now);
+        }
+        let _ = self.raft.trigger().snapshot().await;
+        now
     }
 
     fn end(&self, reason: &str) {

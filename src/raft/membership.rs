@@ -1,7 +1,6 @@
 //! Who belongs to the quorum, and how an operator changes that.
 
 use std::collections::BTreeSet;
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -174,22 +173,25 @@ impl Membership {
         }
         let at = self.book.get(new).ok_or(MembershipError::NeverMet(new))?;
         let adding = timeout(CATCH_UP_TIMEOUT, self.raft.add_learner(new, at, true)).await;
-        adding.map_err(|_| MembershipError::TimedOut("bring the new master up"))?.map_err(refused)?;
+        adding
+            .map_err(|_| MembershipError::TimedOut("bring the new master up"))?
+            .map_err(|error| refused(&error))?;
         Ok(())
     }
 
     async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), MembershipError> {
         let change = ChangeMembers::ReplaceAllVoters(voters);
         let changing = timeout(CHANGE_TIMEOUT, self.raft.change_membership(change, false)).await;
-        changing.map_err(|_| MembershipError::TimedOut("hear a majority agree"))?.map_err(refused)?;
+        changing
+            .map_err(|_| MembershipError::TimedOut("hear a majority agree"))?
+            .map_err(|error| refused(&error))?;
         Ok(())
     }
 }
 
-fn refused(error: RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MembershipError {
+fn refused(error: &RaftError<TypeConfig, ClientWriteError<TypeConfig>>) -> MembershipError {
     if error.forward_to_leader().is_some() {
         return MembershipError::NotLeader;
     }
-    let text: &dyn Display = &error;
-    MembershipError::Refused(text.to_string())
+    MembershipError::Refused(error.to_string())
 }

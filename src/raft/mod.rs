@@ -26,7 +26,7 @@ mod transfer;
 mod types;
 mod wal;
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests;
 
 pub use handle::{RaftHandle, start};

@@ -91,7 +91,7 @@ impl StateMachine {
     }
 
     /// Records one entry. Entries without commands only move the index.
-    fn record(&mut self, entry: Entry) -> io::Result<Applied> {
+    pub(super) fn record(&mut self, entry: &Entry) -> io::Result<Applied> {
         let id = entry.log_id;
         let nothing = |state: &ClusterState| LogEntry { at: state.now, commands: Vec::new() };
         let content = match &entry.payload {
@@ -139,7 +139,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mut waiting = Vec::new();
         let mut since = 0;
         while let Some((entry, responder)) = entries.try_next().await? {
-            match self.record(entry) {
+            match self.record(&entry) {
                 Ok(applied) => waiting.extend(responder.map(|responder| (responder, applied))),
                 Err(error) => {
                     self.answer(&mut waiting);

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use openraft::StorageError;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
-use openraft::{RaftTypeConfig, StorageError};
 use tempfile::TempDir;
 
+use super::data_dir;
 use super::log_store::LogStore;
 use super::mirror::{LogIdRecord, VoteRecord};
 use super::snapshots::Snapshots;
@@ -18,7 +19,6 @@ use super::stats::Counters;
 use super::types::{Entry, LogId, Payload, Proposal, TypeConfig, Vote};
 use super::wal::recover::LogError;
 use super::wal::segment::{self, SEGMENT_BYTES};
-use super::{data_dir, log_store};
 use crate::world::fs;
 
 struct Builder;
@@ -205,6 +205,65 @@ async fn a_flipped_byte_in_a_closed_segment_refuses_to_start_and_says_where() {
     assert!(error.to_string().contains("missing"), "{error}");
 }
 
+#[tokio::test]
+async fn a_flipped_byte_in_what_was_synced_is_no_torn_end() {
+    let files = Files::with_segments_of(SEGMENT_BYTES);
+    let mut ends = Vec::new();
+    for index in 1..=3 {
+        files.with(async |log| append(log, vec![entry(1, index, b"recorded")]).await).await;
+        ends.push(fs::read(&files.segments()[0]).unwrap().len());
+    }
+    let path = files.segments().pop().unwrap();
+    let whole = fs::read(&path).unwrap();
+    for at in [8, 20, ends[0] - 1, ends[0], ends[1] - 1] {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        assert!(files.try_open().is_err(), "opened with byte {at} of {ends:?} flipped");
+    }
+    let mut bytes = whole.clone();
+    bytes[ends[2] - 1] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    files.with(async |log| assert_eq!(indexes(log).await, [1, 2])).await;
+}
+
+#[tokio::test]
+async fn a_vote_outlives_a_last_segment_without_a_header() {
+    for header in [0, 4, 8, 12] {
+        let files = Files::with_segments_of(2048);
+        files
+            .with(async |log| {
+                log.save_vote(&vote(4, 9)).await.unwrap();
+                append(log, (1..=3).map(|index| entry(4, index, &[7; 300])).collect()).await;
+            })
+            .await;
+        // As a crash right after a rotation leaves the new segment.
+        let mut bytes = fs::read(&files.segments()[0]).unwrap()[..header].to_vec();
+        bytes.resize(2048, 0);
+        std::fs::write(segment::path(files.path(), 1), bytes).unwrap();
+        files
+            .with(async |log| {
+                append(log, vec![entry(4, 4, &[7; 300])]).await;
+                log.purge(id(4, 3)).await.unwrap();
+            })
+            .await;
+        assert_eq!(files.segments().len(), 1, "the first segment went");
+        files
+            .with(async |log| {
+                assert_eq!(log.get_log_reader().await.read_vote().await.unwrap(), Some(vote(4, 9)));
+                assert_eq!(indexes(log).await, [4]);
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_is_an_error_and_no_panic() {
+    let (_dir, _log, mut machine) = Builder.build().await.unwrap();
+    let error = machine.record(&entry(1, 1, b"from the future")).unwrap_err().to_string();
+    assert!(error.contains("log entry 1") && error.contains("newer version"), "{error}");
+}
+
 #[test]
 fn a_data_directory_serves_one_at_a_time_and_remembers_who_it_is() {
     let dir = TempDir::new().unwrap();
@@ -220,7 +279,4 @@ fn a_data_directory_serves_one_at_a_time_and_remembers_who_it_is() {
 fn limits_fit_into_each_other() {
     // One proposal, and one batch beside it, must fit a frame.
     assert!(super::store::PROPOSAL_BYTES_MAX + (8 << 20) < crate::line::FRAME_BYTES_MAX);
-    fn is_config<C: RaftTypeConfig>() {}
-    is_config::<TypeConfig>();
-    let _ = std::mem::size_of::<log_store::LogReader>();
 }

@@ -15,5 +15,7 @@ mod api;
 mod drivers;
 mod examples;
 #[cfg(not(feature = "sim"))]
+mod golden;
+#[cfg(not(feature = "sim"))]
 mod quorum;
 mod tidy;

@@ -43,6 +43,19 @@ pub(crate) fn next(bytes: &[u8], offset: usize) -> Next<'_> {
     whole_record(rest).map_or(Next::Torn, |body| Next::Record(body, offset + HEADER_BYTES + body.len()))
 }
 
+/// Whether a later group says that the bytes at `offset` had been made durable.
+pub(crate) fn was_durable(bytes: &[u8], offset: usize) -> bool {
+    /// How `Record::Synced` begins: a map of one, then its name.
+    const MARK: &[u8] = b"\x81\xa6Synced";
+    let later = bytes.get(offset..).unwrap_or_default();
+    let marks = later.windows(MARK.len()).enumerate().filter(|(_, window)| *window == MARK);
+    let mut groups = marks.filter_map(|(at, _)| whole_record(later.get(at.checked_sub(HEADER_BYTES)?..)?));
+    groups.any(|body| match codec::decode("log record", body) {
+        Ok(Record::Synced(upto)) => upto > offset as u64,
+        _ => false,
+    })
+}
+
 fn whole_record(rest: &[u8]) -> Option<&[u8]> {
     let len: [u8; 4] = rest.get(0..4)?.try_into().ok()?;
     let crc: [u8; 4] = rest.get(4..HEADER_BYTES)?.try_into().ok()?;

@@ -29,6 +29,9 @@ pub(crate) enum Record {
     Purge(LogIdRecord),
     /// Entries up to this one are on a majority. May lag: it is not synced by itself.
     Committed(Option<LogIdRecord>),
+    /// First in a group: bytes of this segment that were durable before the group was
+    /// written. Damage below it is no torn end.
+    Synced(u64),
 }
 
 /// What a log says besides its entries.
@@ -47,7 +50,7 @@ impl Header {
             Record::Vote(vote) => self.vote = Some(*vote),
             Record::Purge(upto) => self.purged = Some(*upto),
             Record::Committed(upto) => self.committed = *upto,
-            Record::Entry(_) | Record::TruncateAfter(_) => {}
+            Record::Entry(_) | Record::TruncateAfter(_) | Record::Synced(_) => {}
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Reads a log directory on start: every record in order, a torn end cut away.
 //!
-//! Only the end of the last segment may be torn: that is what a crash leaves. Anything
-//! else unreadable is damage to what was promised, and the start is refused.
+//! Only the end of the last segment may be torn, behind what was synced: that is what a
+//! crash leaves. Anything else unreadable is damage to what was promised, and the start is
+//! refused.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -101,12 +102,20 @@ fn read_segment(found: &mut Recovered, path: &Path, is_last: bool) -> Result<(),
                 offset = next;
             }
             frame::Next::End => break,
-            frame::Next::Torn if is_last => return cut(found, path, offset, bytes.len()),
+            frame::Next::Torn if is_last && !frame::was_durable(&bytes, offset) => {
+                return cut(found, path, offset, bytes.len());
+            }
             frame::Next::Torn => return Err(damaged(offset, "checksum does not match")),
         }
     }
-    found.end = offset as u64;
+    found.end = end(offset);
     Ok(())
+}
+
+/// Where to go on. A segment whose header was torn gets a new one, since the segments before
+/// it, which know the vote, will go.
+fn end(offset: usize) -> u64 {
+    if offset > segment::MAGIC.len() { offset as u64 } else { 0 }
 }
 
 fn is_torn_magic(magic: &[u8]) -> bool {
@@ -122,7 +131,7 @@ fn cut(found: &mut Recovered, path: &Path, offset: usize, len: usize) -> Result<
         file.sync_all()
     };
     work().map_err(|source| LogError::Io { path: path.into(), source })?;
-    found.end = offset as u64;
+    found.end = end(offset);
     Ok(())
 }
 
@@ -142,7 +151,7 @@ fn take(found: &mut Recovered, record: Record) {
         Record::Header(Header { purged: Some(upto), .. }) => {
             found.entries = found.entries.split_off(&(upto.index + 1));
         }
-        Record::Header(_) | Record::Vote(_) | Record::Committed(_) => {}
+        Record::Header(_) | Record::Vote(_) | Record::Committed(_) | Record::Synced(_) => {}
     }
 }
 

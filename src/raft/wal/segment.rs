@@ -27,7 +27,7 @@ pub(crate) fn list(dir: &Path) -> io::Result<Vec<u64>> {
         let name = item?.file_name();
         let name = name.to_string_lossy();
         if name == PREPARED {
-            fs::remove_file(&dir.join(PREPARED))?;
+            fs::remove_file(dir.join(PREPARED))?;
         }
         let number = name.strip_suffix(".wal").and_then(|stem| u64::from_str_radix(stem, 16).ok());
         numbers.extend(number);
@@ -87,13 +87,12 @@ impl Prepared {
 
 #[cfg(not(feature = "sim"))]
 fn zeros(target: &Path, bytes: u64) -> io::Result<File> {
-    use crate::world::fs::FileExt as _;
-    const STEP: usize = 256 << 10;
+    use std::io::{BufWriter, Read as _};
+    const STEP_BYTES: usize = 256 << 10;
     let file = OpenOptions::new().create(true).truncate(true).read(true).write(true).open(target)?;
-    let step = vec![0u8; STEP];
-    for offset in (0..bytes).step_by(STEP) {
-        file.write_all_at(&step, offset)?;
-    }
+    let mut filled = BufWriter::with_capacity(STEP_BYTES, file);
+    io::copy(&mut io::repeat(0).take(bytes), &mut filled)?;
+    let file = filled.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.sync_all()?;
     Ok(file)
 }

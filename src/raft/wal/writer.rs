@@ -27,6 +27,9 @@ const WAITING_MAX: usize = 1024;
 /// Bytes per fsync at most, so that the first in a group does not wait for ever.
 const GROUP_BYTES_MAX: usize = 4 << 20;
 
+/// Room for the mark before each group.
+const MARK_BYTES: usize = 32;
+
 /// How long the simulated disk takes to sync.
 #[cfg(feature = "sim")]
 const SIMULATED_SYNC: std::time::Duration = std::time::Duration::from_millis(2);
@@ -81,6 +84,8 @@ pub(crate) struct Writer {
     segment_bytes: u64,
     file: File,
     at: u64,
+    /// Bytes of this segment that are durable.
+    synced: u64,
     header: Header,
     segments: VecDeque<(u64, u64)>,
     prepared: Prepared,
@@ -113,6 +118,7 @@ impl Writer {
             segment_bytes,
             file,
             at: found.end,
+            synced: 0,
             header: found.header,
             segments,
             prepared: Prepared::default(),
@@ -121,8 +127,10 @@ impl Writer {
         };
         if writer.at == 0 {
             writer.write_header()?;
-            writer.file.sync_all()?;
         }
+        // What was read may have been in the kernel's memory only.
+        writer.file.sync_all()?;
+        writer.synced = writer.at;
         writer.counters.segments.store(writer.segments.len() as u64, Ordering::Relaxed);
         Ok(writer)
     }
@@ -141,11 +149,13 @@ impl Writer {
 
     /// Writes a group; it is not durable yet.
     fn write(&mut self, group: &[Append]) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(group.iter().map(|append| append.frames.len()).sum());
-        group.iter().for_each(|append| bytes.extend_from_slice(&append.frames));
-        if self.at + bytes.len() as u64 > self.segment_bytes {
+        let size: usize = group.iter().map(|append| append.frames.len()).sum();
+        if self.at + size as u64 > self.segment_bytes {
             self.rotate()?;
         }
+        let mut bytes = Vec::with_capacity(size + MARK_BYTES);
+        frame::push(&mut bytes, &Record::Synced(self.synced));
+        group.iter().for_each(|append| bytes.extend_from_slice(&append.frames));
         self.put(&bytes)?;
         if self.at > self.segment_bytes / 2 {
             self.prepared.begin(&self.dir, self.segment_bytes);
@@ -166,6 +176,7 @@ impl Writer {
         let number = self.segments.back().map_or(0, |(number, _)| number + 1);
         self.file = self.prepared.take(&self.dir, number)?;
         self.at = 0;
+        self.synced = 0;
         self.segments.push_back((number, 0));
         self.write_header()?;
         self.counters.segments.store(self.segments.len() as u64, Ordering::Relaxed);
@@ -178,6 +189,7 @@ impl Writer {
         }
         let started = Instant::now();
         self.file.sync_data()?;
+        self.synced = self.at;
         self.counters.fsynced(started.elapsed());
         Ok(())
     }
@@ -223,8 +235,8 @@ fn gather(first: Append, waiting: &mut mpsc::Receiver<Append>) -> Vec<Append> {
 }
 
 /// Tells everybody in a group how it went; says whether to go on.
-fn tell(group: Vec<Append>, outcome: io::Result<()>) -> bool {
-    let again = || match &outcome {
+fn tell(group: Vec<Append>, outcome: &io::Result<()>) -> bool {
+    let again = || match outcome {
         Ok(()) => Ok(()),
         Err(error) => Err(io::Error::new(error.kind(), format!("write the log: {error}"))),
     };
@@ -249,7 +261,7 @@ pub(crate) fn start(mut writer: Writer) -> io::Result<(Appender, oneshot::Receiv
         while let Some(first) = waiting.blocking_recv() {
             let group = gather(first, &mut waiting);
             let outcome = writer.write(&group).and_then(|()| writer.finish(&group));
-            if !tell(group, outcome) {
+            if !tell(group, &outcome) {
                 break;
             }
         }
@@ -272,7 +284,7 @@ pub(crate) fn start(mut writer: Writer) -> io::Result<(Appender, oneshot::Receiv
                 tokio::time::sleep(SIMULATED_SYNC).await;
                 outcome = writer.finish(&group);
             }
-            if !tell(group, outcome) {
+            if !tell(group, &outcome) {
                 break;
             }
         }
