@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agent_liveness::{AgentLiveness, Contacts, LivenessLimits};
@@ -128,10 +130,10 @@ async fn next_term(
 
 /// A controller that panicked found a bug: the process ends, as for every bug.
 fn report(finished: Option<Result<(), JoinError>>) {
-    if let Some(Err(error)) = finished {
-        if error.is_panic() {
-            std::panic::resume_unwind(error.into_panic());
-        }
+    if let Some(Err(error)) = finished
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
     }
 }
 
@@ -160,9 +162,7 @@ impl Controller for Founder {
         "founder"
     }
 
-    fn reconcile(
-        &mut self,
-    ) -> futures_util::future::BoxFuture<'_, Result<Option<tokio::time::Instant>, Unrecorded>> {
+    fn reconcile(&mut self) -> BoxFuture<'_, Result<Option<Instant>, Unrecorded>> {
         Box::pin(async { self.found().await.map(|()| None) })
     }
 }

@@ -200,13 +200,15 @@ impl Playground {
 
     /// As [`Playground::settle`], and shows the state after every round.
     pub fn settle_watching(&mut self, mut watch: impl FnMut(&ClusterState)) {
-        for _ in 0..ROUNDS_MAX {
+        let mut rounds = 0;
+        loop {
             let happened = self.plan() + self.place().placements.len() + self.obey();
             watch(&self.state);
             if happened == 0 {
                 return;
             }
+            rounds += 1;
+            assert!(rounds < ROUNDS_MAX, "did not come to rest in {ROUNDS_MAX} rounds");
         }
-        panic!("did not come to rest in {ROUNDS_MAX} rounds");
     }
 }

@@ -54,7 +54,7 @@ fn an_ended_task_needs_no_new_instance() {
     assert_eq!(wishes(&ground).intents, []);
     ground.pass(MINUTE);
     ground.settle();
-    assert_eq!(ground.counted("/web"), [id.clone()]);
+    assert_eq!(ground.counted("/web"), std::slice::from_ref(&id));
     assert_eq!(ground.row(&id).task.as_ref().unwrap().attempt, 2);
 }
 

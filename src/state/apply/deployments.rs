@@ -13,13 +13,13 @@ use crate::state::{
 const VERSIONS_KEPT: usize = 50;
 
 pub(super) fn start(state: &mut ClusterState, start: &StartDeployment, record: &mut Recorder) {
-    if let Some(request) = &start.request {
-        if let Some(row) = state.requests.get(&request.key) {
-            if row.digest != request.digest {
-                return record.refuse(Refusal::KeyReused);
-            }
-            return record.answered((**row).clone());
+    if let Some(request) = &start.request
+        && let Some(row) = state.requests.get(&request.key)
+    {
+        if row.digest != request.digest {
+            return record.refuse(Refusal::KeyReused);
         }
+        return record.answered((**row).clone());
     }
     let locks = match admit(state, start) {
         Ok(locks) => locks,

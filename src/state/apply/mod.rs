@@ -83,11 +83,11 @@ fn apply_one(state: &mut ClusterState, command: &Command, record: &mut Recorder)
         }
         Command::StartDeployment(start) => deployments::start(state, start, record),
         Command::FinishStep { deployment, step } => {
-            deployments::finish_step(state, deployment, *step, record)
+            deployments::finish_step(state, deployment, *step, record);
         }
         Command::CancelDeployment { deployment } => deployments::cancel(state, deployment, record),
         Command::CreateInstances { app, version, ids } => {
-            instances::create(state, app, *version, ids, record)
+            instances::create(state, app, *version, ids, record);
         }
         Command::SetGoal { instances, goal, reason } => {
             instances::set_goal(state, instances, *goal, reason, record);

@@ -207,7 +207,7 @@ mod a_deployment {
         ground.put(&an_app("/db").exact_ports(&[10_000]));
         let with = |port| {
             start(an_app("/web").put(&ground.state, deployment("d")), |start| {
-                start.assigned_ports = vec![port]
+                start.assigned_ports = vec![port];
             })
         };
         let (taken, free) = (with(10_000), with(10_001));
