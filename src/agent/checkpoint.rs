@@ -56,7 +56,7 @@ impl Checkpoints {
     /// Drops the record of a task. Not synced: should it come back after a crash, its end
     /// is told once more and it is dropped again.
     pub(super) fn forget(&self, task: &TaskId) -> io::Result<()> {
-        match fs::remove_file(&self.file_of(task)) {
+        match fs::remove_file(self.file_of(task)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -76,7 +76,7 @@ fn read_or_set_aside(file: &Path) -> Option<TaskRecord> {
     tracing::warn!(file = %file.display(), %error, "a task's record is damaged and set aside; the task is left alone");
     let mut aside = file.as_os_str().to_owned();
     aside.push(DAMAGED);
-    if let Err(error) = fs::rename(file, &PathBuf::from(aside)) {
+    if let Err(error) = fs::rename(file, PathBuf::from(aside)) {
         tracing::warn!(file = %file.display(), %error, "failed to set the record aside");
     }
     None

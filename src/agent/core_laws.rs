@@ -145,11 +145,11 @@ impl World {
     fn hear(&mut self, id: &UpdateId, state: TaskState) {
         let known = self.disk.get(&id.task).is_some_and(|record| record.seq >= id.seq);
         assert!(known, "{id:?} was told before it was saved");
-        if let Some((seq, last)) = self.last_told.get(&id.task) {
-            if id.seq > *seq {
-                let forward = state.may_follow(*last) || state == *last;
-                assert!(forward, "{} went from {last:?} back to {state:?}", id.task);
-            }
+        if let Some((seq, last)) = self.last_told.get(&id.task)
+            && id.seq > *seq
+        {
+            let forward = state.may_follow(*last) || state == *last;
+            assert!(forward, "{} went from {last:?} back to {state:?}", id.task);
         }
         let newest = self.last_told.get(&id.task).is_none_or(|(seq, _)| id.seq > *seq);
         if newest {

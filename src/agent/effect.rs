@@ -100,6 +100,7 @@ pub(crate) enum Timer {
 }
 
 /// One thing to do. What an input saves is durable before anything else it asks for is done.
+#[expect(clippy::large_enum_variant, reason = "made one at a time and moved at once; never kept in bulk")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Effect {
     /// Keep this as the highest fence seen.

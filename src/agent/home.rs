@@ -121,7 +121,7 @@ fn mint() -> AgentId {
 fn read(path: &Path) -> Result<Option<State>, HomeError> {
     let mut damage = None;
     for name in [STATE, COPY] {
-        match fs::read(&path.join(name)) {
+        match fs::read(path.join(name)) {
             Ok(bytes) => match sealed::open(&bytes) {
                 Ok(state) => {
                     if let Some(reason) = damage {

@@ -32,6 +32,7 @@ pub mod resources;
 mod routes;
 mod runtime;
 #[cfg(all(test, not(feature = "sim")))]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod runtime_tests;
 mod sealed;
 #[cfg(not(feature = "sim"))]

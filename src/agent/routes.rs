@@ -160,6 +160,7 @@ fn not_found(text: String) -> Response {
 }
 
 #[cfg(all(test, not(feature = "sim")))]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use axum::body::Body;
     use axum::http::Request;

@@ -28,12 +28,12 @@ pub(super) fn admit(state: &ClusterState, register: &Register, contact: Contact,
     if register.protocol == 0 {
         return Admission::Refused(format!("speaks protocol 0; this master speaks {PROTOCOL_VERSION}"));
     }
-    if let (Some(theirs), Some(ours)) = (&register.cluster, &state.cluster) {
-        if theirs != ours {
-            return Admission::Refused(format!(
-                "belongs to cluster {theirs}, this is cluster {ours}; start it with another --data-dir"
-            ));
-        }
+    if let (Some(theirs), Some(ours)) = (&register.cluster, &state.cluster)
+        && theirs != ours
+    {
+        return Admission::Refused(format!(
+            "belongs to cluster {theirs}, this is cluster {ours}; start it with another --data-dir"
+        ));
     }
     if info.hostname.is_empty() {
         return Admission::Refused("has an empty hostname; give it --hostname".to_owned());

@@ -55,10 +55,10 @@ async fn rig() -> Rig {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (serving, token) = (Arc::clone(&dispatcher), shutdown.clone());
-    tokio::spawn(async move {
+    crate::world::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let (serving, token) = (Arc::clone(&serving), token.clone());
-            tokio::spawn(async move {
+            crate::world::spawn(async move {
                 let (line, purpose) = Line::accept(stream).await.unwrap();
                 assert_eq!(purpose, Purpose::Agent);
                 serving.serve(line, token).await;
@@ -198,7 +198,7 @@ async fn a_status_is_acknowledged_after_it_is_recorded_and_so_is_its_repeat() {
         let updates = vec![StatusUpdate { id: id.clone(), status }];
         line.send(&FromAgent::Status { updates }).await.unwrap();
         match hear(&mut line).await {
-            FromMaster::Acknowledge { updates, .. } => assert_eq!(updates, [id.clone()]),
+            FromMaster::Acknowledge { updates, .. } => assert_eq!(updates, std::slice::from_ref(&id)),
             other => panic!("{other:?}"),
         }
         assert_eq!(rig.state_of(1), Some(TaskState::Running));

@@ -40,6 +40,7 @@ impl Fence {
 }
 
 /// What an agent says.
+#[expect(clippy::large_enum_variant, reason = "made one at a time and moved at once; never kept in bulk")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum FromAgent {
     /// First message of a connection.

@@ -6,7 +6,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test may end at once; allow-...-in-tests does not see helpers"
+    clippy::disallowed_methods,
+    reason = "a test may end at once, and these never run simulated; allow-...-in-tests does not see helpers"
 )]
 
 #[cfg(not(feature = "sim"))]

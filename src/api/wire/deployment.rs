@@ -21,7 +21,7 @@ pub fn deployment_json(row: &DeploymentRow) -> Value {
     json!({
         "id": row.id.as_str(),
         "version": row.version.to_string(),
-        "affectedApps": apps.iter().map(|app| app.as_str()).collect::<Vec<_>>(),
+        "affectedApps": apps.iter().map(crate::domain::id::AppId::as_str).collect::<Vec<_>>(),
         "affectedPods": [],
         "steps": steps.iter().map(step_json).collect::<Vec<_>>(),
         "currentActions": current,

@@ -259,7 +259,7 @@ mod tests {
     fn counts_follow_what_people_see() {
         let well = |alive| {
             move |task: &mut TaskRow| {
-                task.status.health = vec![HealthResult { alive, ..HealthResult::default() }]
+                task.status.health = vec![HealthResult { alive, ..HealthResult::default() }];
             }
         };
         let mut hidden = instance(TaskState::Running, "a", &[]);
