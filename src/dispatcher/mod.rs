@@ -81,5 +81,5 @@ fn fence(view: &crate::store::View, leadership: &Leadership) -> Option<Fence> {
     Some(Fence { cluster, epoch: view.epoch, term: leadership.term, index: view.index })
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "sim")))]
 mod tests;

@@ -26,6 +26,8 @@ mod transfer;
 mod types;
 mod wal;
 
+#[cfg(all(test, feature = "sim"))]
+mod sim_tests;
 #[cfg(all(test, not(feature = "sim")))]
 mod tests;
 

@@ -78,7 +78,7 @@ const OF_THE_WORLD: &[(&str, &str)] = &[
 /// Upstream crates that stay behind one door.
 const BEHIND_DOORS: &[(&str, &[&str])] = &[
     ("openraft", &["src/raft/", "src/world/"]),
-    ("turmoil", &["src/world/", "src/agent/driver/fake.rs"]),
+    ("turmoil", &["src/world/", "src/agent/driver/fake.rs", "src/raft/sim_tests.rs"]),
     ("bollard", &["src/agent/driver/"]),
     ("axum", &["src/api/", "src/agent/routes.rs", "src/daemon", "src/testkit/"]),
     ("prometheus_client", &["src/telemetry/"]),
