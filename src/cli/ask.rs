@@ -26,10 +26,11 @@ pub async fn agents_list(url: &str) -> Result<(), ExitError> {
     let columns = [
         ("ID", "id"),
         ("HOSTNAME", "hostname"),
-        ("STATE", "state"),
-        ("TASKS", "tasks"),
-        ("RESOURCES", "resources"),
+        ("PRESENCE", "presence"),
+        ("HAS", "totals"),
+        ("USED", "used"),
         ("ATTRIBUTES", "attributes"),
+        ("VERSION", "version"),
     ];
     print(&table(&answer, "agents", &columns))
 }
@@ -40,7 +41,8 @@ pub async fn agents_list(url: &str) -> Result<(), ExitError> {
 /// The master does not answer, or says no.
 pub async fn members_list(url: &str) -> Result<(), ExitError> {
     let answer = ask(url, Method::GET, "/v1/members", None).await?;
-    let columns = [("ID", "id"), ("CLUSTER", "cluster"), ("HTTP", "http"), ("ROLE", "role")];
+    let columns =
+        [("ID", "id"), ("CLUSTER", "cluster"), ("HTTP", "http"), ("VOTES", "votes"), ("LEADS", "leads")];
     print(&table(&answer, "members", &columns))
 }
 
@@ -49,9 +51,37 @@ pub async fn members_list(url: &str) -> Result<(), ExitError> {
 /// # Errors
 /// The master does not answer, or says no.
 pub async fn members_replace(url: &str, old: &str, new: &str) -> Result<(), ExitError> {
+    let members = ask(url, Method::GET, "/v1/members", None).await?;
+    let old = member(&members, old, true)?;
+    let new = member(&members, new, false)?;
     let body = serde_json::json!({ "old": old, "new": new });
     ask(url, Method::POST, "/v1/members/replace", Some(body)).await?;
-    print(&format!("{new} takes the place of {old}\n"))
+    print(&format!("{new} took the place of {old}\n"))
+}
+
+/// The id of the member that `named` is the id or the cluster address of. An emptied master
+/// comes back under its old address with a new id: `votes` says which of the two is meant.
+fn member(members: &Value, named: &str, votes: bool) -> Result<String, ExitError> {
+    let text = |member: &Value, key: &str| member.get(key).and_then(Value::as_str).map(str::to_owned);
+    let all = members.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let named_so = all.iter().filter(|member| {
+        let has_vote = member.get("votes").and_then(Value::as_bool) == Some(true);
+        text(member, "id").as_deref() == Some(named)
+            || (text(member, "cluster").as_deref() == Some(named) && has_vote == votes)
+    });
+    let mut ids = named_so.filter_map(|member| text(member, "id"));
+    match (ids.next(), ids.next()) {
+        (Some(id), None) => Ok(id),
+        (first, _) => {
+            let found = if first.is_some() { "more than one master" } else { "no master" };
+            let kind = if votes { "a member" } else { "a running master that is no member yet" };
+            let text = format!(
+                "{named:?} names {found}; expected id or cluster address of {kind}, as shown by \
+                 'platformd members list'"
+            );
+            Err(ExitError::new(exit_code::USAGE, text))
+        }
+    }
 }
 
 async fn ask(url: &str, method: Method, path: &str, body: Option<Value>) -> Result<Value, ExitError> {
@@ -163,6 +193,21 @@ mod tests {
              a-1   localhost  cpus:4;mem:512  -\n\
              a-22  h          -               -\n"
         );
+    }
+
+    #[test]
+    fn members_are_found_by_id_or_address() {
+        let members = serde_json::json!({ "members": [
+            { "id": "7", "cluster": "a:1", "votes": true },
+            { "id": "8", "cluster": "b:1", "votes": true },
+            { "id": "9", "cluster": "a:1", "votes": false },
+        ]});
+        let check = |named, votes| member(&members, named, votes).ok();
+        assert_eq!(check("a:1", true).as_deref(), Some("7"));
+        assert_eq!(check("a:1", false).as_deref(), Some("9"));
+        assert_eq!(check("8", true).as_deref(), Some("8"));
+        assert_eq!(check("b:1", false), None);
+        assert_eq!(check("c:1", true), None);
     }
 
     #[tokio::test]

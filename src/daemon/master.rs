@@ -75,12 +75,15 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
     let control = Arc::new(Control::new(Arc::clone(&store), Arc::clone(&clock)));
     let registry = Arc::new(Registry::master());
     watch_state(&registry, &store, &dispatcher, &raft);
+    let leading = Arc::new(LeaderStats::default());
+    let stats = Arc::clone(&leading);
+    registry.add_source(Box::new(move |samples| sources::of_leading(&stats, samples)));
     let duties = LeaderScope {
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
         contacts: dispatcher.sessions(),
         limits: config.liveness,
-        stats: Arc::new(LeaderStats::default()),
+        stats: leading,
         metrics: registry.scheduling(),
     };
     let context = api::Context {

@@ -3,15 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::dispatcher::{Contact, Sessions};
 use crate::domain::{Goal, Resources, TaskState};
+use crate::leader::LeaderStats;
+use crate::raft::{FSYNC_BUCKETS_US, RaftStats};
 use crate::state::{ClusterState, Presence};
 use crate::store::StateStore;
-use crate::telemetry::{Samples, metrics};
+use crate::telemetry::{SampledHistogram, Samples, metrics};
 
 /// An agent that has not spoken for so long is suspect.
 const SUSPECT_AFTER: Duration = Duration::from_secs(3);
@@ -117,9 +120,29 @@ fn count(value: usize) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
 
-/// Says how large the log is.
-pub fn of_log(stats: &crate::raft::RaftStats, samples: &mut Samples) {
+/// Says how large the log is, and how fast its disk.
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52 microseconds")]
+pub fn of_log(stats: &RaftStats, samples: &mut Samples) {
     samples.set_count(&metrics::LAST_INDEX, &[], stats.last_index);
     samples.set_count(&metrics::LOG_SIZE, &[], stats.log_bytes);
     samples.set_count(&metrics::SNAPSHOT_SIZE, &[], stats.snapshot_bytes);
+    samples.set_count(&metrics::SNAPSHOTS, &[], stats.snapshots);
+    samples.set(&metrics::SNAPSHOT_WRITE, &[], stats.snapshot_ms as f64 / 1e3);
+    let seconds = |us: u64| us as f64 / 1e6;
+    let counts = stats.fsync_buckets.iter().copied();
+    let flushes = SampledHistogram {
+        buckets: FSYNC_BUCKETS_US.into_iter().map(seconds).zip(counts).collect(),
+        beyond: stats.fsync_buckets.get(FSYNC_BUCKETS_US.len()).copied().unwrap_or_default(),
+        sum: seconds(stats.fsync_us),
+    };
+    samples.set_histogram(&metrics::LOG_FLUSH, flushes);
+}
+
+/// Says what this master did while it led.
+pub fn of_leading(stats: &LeaderStats, samples: &mut Samples) {
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    samples.set(&metrics::LEADERSHIP, &[], stats.leading_for().as_secs_f64());
+    samples.set_count(&metrics::TERMS_LED, &[], read(&stats.terms));
+    samples.set_count(&metrics::STALLS, &[], read(&stats.stalls));
+    samples.set_count(&metrics::AGENTS_LOST, &[], read(&stats.agents_lost));
 }

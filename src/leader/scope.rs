@@ -53,7 +53,7 @@ impl LeaderScope {
         let mut leadership = self.store.leadership();
         while let Some(term) = next_term(&mut leadership, &shutdown).await {
             tracing::info!(term, "leads");
-            LeaderStats::add(&self.stats.terms, 1);
+            self.stats.step_up();
             self.lead(term, leadership.clone(), &shutdown).await;
             self.stats.step_down();
             tracing::info!(term, "controllers have ended");

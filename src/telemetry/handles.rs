@@ -66,29 +66,6 @@ impl ApiMetrics {
     }
 }
 
-/// The log and snapshots.
-#[derive(Clone, Debug)]
-pub struct StorageMetrics {
-    pub(super) append: Histogram,
-    pub(super) snapshot: Histogram,
-}
-
-impl StorageMetrics {
-    pub(super) fn new() -> Self {
-        Self { append: durations(), snapshot: durations() }
-    }
-
-    /// A batch was written to the log and flushed.
-    pub fn appended(&self, took: Duration) {
-        self.append.observe(took.as_secs_f64());
-    }
-
-    /// A snapshot was written and flushed.
-    pub fn snapshot_written(&self, took: Duration) {
-        self.snapshot.observe(took.as_secs_f64());
-    }
-}
-
 /// Scheduling cycles.
 #[derive(Clone, Debug)]
 pub struct SchedulingMetrics {

@@ -134,10 +134,15 @@ metrics! {
     LAST_INDEX = "platformd_log_last_index" Gauge Count Master [] "Index of the last entry in the log";
     LOG_SIZE = "platformd_log_size_bytes" Gauge Bytes Master [] "Size of the log on disk";
     SNAPSHOT_SIZE = "platformd_snapshot_size_bytes" Gauge Bytes Master [] "Size of the newest snapshot on disk";
-    LOG_APPEND = "platformd_log_append_duration_seconds" Histogram Seconds Master []
-        "Time to write a batch of entries to the log and flush it";
-    SNAPSHOT_WRITE = "platformd_snapshot_write_duration_seconds" Histogram Seconds Master []
-        "Time to write a snapshot and flush it";
+    LOG_FLUSH = "platformd_log_flush_duration_seconds" Histogram Seconds Master []
+        "Time to flush what was appended to the log";
+    SNAPSHOTS = "platformd_snapshots_total" Counter Count Master [] "Snapshots written to disk";
+    SNAPSHOT_WRITE = "platformd_snapshot_last_write_seconds" Gauge Seconds Master []
+        "Time that the newest snapshot took to write";
+    TERMS_LED = "platformd_terms_led_total" Counter Count Master [] "Times that this master became leader";
+    STALLS = "platformd_leader_stalls_total" Counter Count Master []
+        "Times that the leader itself had stalled, and judged no agent for a while";
+    AGENTS_LOST = "platformd_agents_lost_total" Counter Count Master [] "Agents that this master found unreachable";
 
     API_REQUESTS = "platformd_api_requests_total" Counter Count Master ["method", "route", "code"]
         "Requests answered, by template of the path";

@@ -19,7 +19,7 @@ mod tests;
 
 pub use encode::Rendered;
 pub use error_chain::error_chain;
-pub use handles::{ApiMetrics, InFlight, RuntimeMetrics, SchedulingMetrics, StorageMetrics};
+pub use handles::{ApiMetrics, InFlight, RuntimeMetrics, SchedulingMetrics};
 pub use registry::{Registry, Source};
-pub use samples::Samples;
+pub use samples::{SampledHistogram, Samples};
 pub use tracing::{LogFormat, check_filter, start_tracing};

@@ -7,7 +7,7 @@ use prometheus_client::registry::{Metric as Countable, Registry as Inner, Unit a
 use tokio::time::Instant;
 
 use super::encode::{self, Rendered};
-use super::handles::{ApiMetrics, RuntimeMetrics, SchedulingMetrics, StorageMetrics};
+use super::handles::{ApiMetrics, RuntimeMetrics, SchedulingMetrics};
 use super::metrics::{self, Kind, Metric, On, Unit};
 use super::process;
 use super::samples::{Samples, SourceCollector};
@@ -22,7 +22,6 @@ pub struct Registry {
     sources: Arc<RwLock<Vec<Source>>>,
     started: Instant,
     api: ApiMetrics,
-    storage: StorageMetrics,
     scheduling: SchedulingMetrics,
     runtime: RuntimeMetrics,
 }
@@ -40,15 +39,12 @@ impl Registry {
 
     fn new(role: On) -> Self {
         let api = ApiMetrics::new();
-        let storage = StorageMetrics::new();
         let scheduling = SchedulingMetrics::new();
         let runtime = RuntimeMetrics::new();
         let sources: Arc<RwLock<Vec<Source>>> = Arc::default();
 
         let mut inner = Inner::default();
         if role == On::Master {
-            register(&mut inner, &metrics::LOG_APPEND, storage.append.clone());
-            register(&mut inner, &metrics::SNAPSHOT_WRITE, storage.snapshot.clone());
             register(&mut inner, &metrics::API_REQUESTS, api.requests.clone());
             register(&mut inner, &metrics::API_DURATION, api.durations.clone());
             register(&mut inner, &metrics::API_ACTIVE, api.active.clone());
@@ -61,15 +57,8 @@ impl Registry {
             register(&mut inner, &metrics::RUNTIME_DURATION, runtime.durations.clone());
         }
         inner.register_collector(Box::new(SourceCollector(Arc::clone(&sources))));
-        let registry = Self {
-            inner: Arc::new(inner),
-            sources,
-            started: Instant::now(),
-            api,
-            storage,
-            scheduling,
-            runtime,
-        };
+        let registry =
+            Self { inner: Arc::new(inner), sources, started: Instant::now(), api, scheduling, runtime };
         registry.add_source(Box::new(move |samples| {
             samples.set(&metrics::BUILD_INFO, &[env!("CARGO_PKG_VERSION"), role.as_str()], 1.0);
             process::sample(samples);
@@ -85,11 +74,6 @@ impl Registry {
     /// Counts requests.
     pub fn api(&self) -> ApiMetrics {
         self.api.clone()
-    }
-
-    /// Counts writes of log and snapshots.
-    pub fn storage(&self) -> StorageMetrics {
-        self.storage.clone()
     }
 
     /// Counts scheduling cycles.

@@ -14,6 +14,18 @@ use super::registry::{Source, unit};
 #[derive(Debug, Default)]
 pub struct Samples {
     values: BTreeMap<(&'static str, Vec<String>), f64>,
+    histograms: BTreeMap<&'static str, SampledHistogram>,
+}
+
+/// A distribution that is counted elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct SampledHistogram {
+    /// Upper bounds, ascending, each with how many lie between the one before and it.
+    pub buckets: Vec<(f64, u64)>,
+    /// How many lie beyond the last bound.
+    pub beyond: u64,
+    /// Of all values.
+    pub sum: f64,
 }
 
 impl Samples {
@@ -28,6 +40,12 @@ impl Samples {
     #[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^52")]
     pub fn set_count(&mut self, metric: &Metric, labels: &[&str], count: u64) {
         self.set(metric, labels, count as f64);
+    }
+
+    /// Says the distribution of `metric`, which has no labels.
+    pub fn set_histogram(&mut self, metric: &Metric, histogram: SampledHistogram) {
+        debug_assert!(metric.kind == Kind::Histogram && metric.labels.is_empty(), "kind of {}", metric.name);
+        self.histograms.insert(metric.name, histogram);
     }
 
     fn of(&self, metric: &Metric) -> impl Iterator<Item = (&Vec<String>, f64)> {
@@ -73,8 +91,7 @@ fn encode_metric(
     let kind = match metric.kind {
         Kind::Counter => MetricType::Counter,
         Kind::Gauge => MetricType::Gauge,
-        // Histograms are kept where their events happen, never sampled.
-        Kind::Histogram => return Ok(()),
+        Kind::Histogram => return encode_histogram(encoder, metric, samples),
     };
     let mut of = samples.of(metric).peekable();
     if of.peek().is_none() {
@@ -92,6 +109,21 @@ fn encode_metric(
         }
     }
     Ok(())
+}
+
+fn encode_histogram(
+    encoder: &mut DescriptorEncoder,
+    metric: &Metric,
+    samples: &Samples,
+) -> Result<(), fmt::Error> {
+    let Some(histogram) = samples.histograms.get(metric.name) else { return Ok(()) };
+    let unit = unit(metric.unit);
+    let mut encoder =
+        encoder.encode_descriptor(metric.stem(), metric.meaning, unit.as_ref(), MetricType::Histogram)?;
+    let mut buckets = histogram.buckets.clone();
+    buckets.push((f64::INFINITY, histogram.beyond));
+    let count = buckets.iter().map(|(_, count)| count).sum();
+    encoder.encode_histogram::<NoLabelSet>(histogram.sum, count, &buckets, None)
 }
 
 fn encode_value(

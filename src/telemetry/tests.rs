@@ -13,12 +13,13 @@ fn busy_master() -> Registry {
         samples.set_count(&metrics::TASKS, &["staging"], 1);
         samples.set(&metrics::USED, &["cpus"], 0.5);
         samples.set_count(&metrics::LOG_SIZE, &[], 4096);
+        let flushes = SampledHistogram { buckets: vec![(0.001, 5), (0.01, 2)], beyond: 1, sum: 0.5 };
+        samples.set_histogram(&metrics::LOG_FLUSH, flushes);
     }));
     drop(registry.api().begin());
     registry.api().answered("PUT", Some("/v2/apps/{*id}"), 200, Duration::from_millis(3));
     registry.api().answered("BREW", None, 405, Duration::from_millis(1));
     registry.scheduling().cycle(2, Duration::from_micros(200));
-    registry.storage().appended(Duration::from_millis(2));
     registry
 }
 
@@ -51,6 +52,9 @@ fn older_text_is_the_default() {
             "platformd_tasks{state=\"running\"} 3.0",
             "platformd_resource_used{resource=\"cpus\"} 0.5",
             "platformd_log_size_bytes 4096.0",
+            "platformd_log_flush_duration_seconds_bucket{le=\"0.01\"} 7",
+            "platformd_log_flush_duration_seconds_bucket{le=\"+Inf\"} 8",
+            "platformd_log_flush_duration_seconds_count 8",
         ],
     );
     assert!(!rendered.body.contains("# EOF") && !rendered.body.contains("# UNIT"));

@@ -13,6 +13,8 @@
 #[cfg(not(feature = "sim"))]
 mod api;
 #[cfg(not(feature = "sim"))]
+mod binary;
+#[cfg(not(feature = "sim"))]
 mod drivers;
 mod examples;
 #[cfg(not(feature = "sim"))]
