@@ -24,11 +24,12 @@ pub fn serve(port: u16) -> io::Result<()> {
     let listener = TcpListener::bind(("0.0.0.0", port))?;
     let variable = |name: &str, otherwise: &str| std::env::var(name).unwrap_or_else(|_| otherwise.to_owned());
     let body = format!(
-        "{} from {} version {} task {} on port {port}\n",
+        "{} from {} version {} task {} on port {port}, process {}\n",
         variable("GREETING", "hello"),
         variable("MARATHON_APP_ID", "?"),
         variable("MARATHON_APP_VERSION", "?"),
         variable("MESOS_TASK_ID", "?"),
+        std::process::id(),
     );
     for stream in listener.incoming() {
         // One at a time is enough for an example; a client that leaves early is no failure.

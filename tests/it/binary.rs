@@ -1,25 +1,13 @@
 //! The binary as a supervisor and a newcomer meet it: exit codes with a sentence each, and
 //! the README's first command.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Output;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-/// Far more than anything here takes on a busy machine.
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn platformd(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_platformd"));
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("PLATFORMD_")) {
-        command.env_remove(name);
-    }
-    command
-}
+use super::spawned::{Running, await_answer, get, platformd};
 
 #[track_caller]
 fn check_refused(words: &[&str], code: i32, parts: &[&str]) {
@@ -29,68 +17,6 @@ fn check_refused(words: &[&str], code: i32, parts: &[&str]) {
     let last = said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
     for part in parts {
         assert!(last.contains(part), "{words:?}: {last:?} lacks {part:?}");
-    }
-}
-
-/// A process that ends with the test.
-struct Running(Child);
-
-impl Running {
-    fn start(words: &[&str]) -> Self {
-        Self(platformd(words).spawn().unwrap())
-    }
-
-    /// The rest of the first line of standard output that begins with `label`.
-    fn line(&mut self, label: &str) -> String {
-        let stdout = self.0.stdout.as_mut().unwrap();
-        for line in BufReader::with_capacity(1, stdout).lines() {
-            if let Some(rest) = line.unwrap().strip_prefix(label) {
-                return rest.trim().to_owned();
-            }
-        }
-        panic!("ended without a line {label:?}");
-    }
-
-    fn stop(mut self, signal: Signal) -> Option<i32> {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-        let until = Instant::now() + DEADLINE;
-        while Instant::now() < until {
-            if let Some(status) = self.0.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("did not stop on {signal:?}");
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn get(address: &str, path: &str) -> std::io::Result<String> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(DEADLINE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-/// Asks until the answer has `wanted`.
-#[track_caller]
-fn await_answer(address: &str, path: &str, wanted: &str) -> String {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        let answer = get(address, path).unwrap_or_default();
-        if answer.contains(wanted) {
-            return answer;
-        }
-        assert!(Instant::now() < until, "{address}{path} does not say {wanted:?}: {answer}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

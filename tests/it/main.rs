@@ -15,10 +15,14 @@ mod api;
 #[cfg(not(feature = "sim"))]
 mod binary;
 #[cfg(not(feature = "sim"))]
+mod cluster;
+#[cfg(not(feature = "sim"))]
 mod drivers;
 mod examples;
 #[cfg(not(feature = "sim"))]
 mod golden;
 #[cfg(not(feature = "sim"))]
 mod quorum;
+#[cfg(not(feature = "sim"))]
+mod spawned;
 mod tidy;

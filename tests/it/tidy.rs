@@ -263,6 +263,31 @@ fn links_between_documents_are_alive() {
 }
 
 #[test]
+fn every_dependency_says_why() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let reasons = fs::read_to_string(root().join("docs/decisions/0005-dependencies.md")).unwrap();
+    let named: BTreeSet<String> = reasons
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|names| names.split(", ").map(str::to_owned))
+        .collect();
+    let mut is_dependency = false;
+    let mut wrong = Vec::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_dependency = line.ends_with("dependencies]");
+        } else if let (true, Some((name, _))) = (is_dependency, line.split_once(" = "))
+            && !line.starts_with('#')
+            && !named.contains(name)
+            && name != "platformd"
+        {
+            wrong.push(format!("{name}: has no line in docs/decisions/0005-dependencies.md"));
+        }
+    }
+    expect_none(&wrong);
+}
+
+#[test]
 fn no_machine_is_named() {
     let marks = ["/root/", "/home/", "/Users/", concat!("/tmp/", "pd"), concat!("/wo", "rk/")];
     let mut wrong = Vec::new();
