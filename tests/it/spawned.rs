@@ -33,11 +33,6 @@ impl Running {
         Self(platformd(words).spawn().unwrap())
     }
 
-    /// Starts it without an ear for what it says.
-    pub(crate) fn start_quietly(words: &[&str]) -> Self {
-        Self(platformd(words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
-    }
-
     /// The rest of the first line of standard output that begins with `label`.
     pub(crate) fn line(&mut self, label: &str) -> String {
         let stdout = self.0.stdout.as_mut().unwrap();

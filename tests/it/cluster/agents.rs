@@ -1,0 +1,142 @@
+//! Agents that die and come back, and tasks that cannot run.
+
+use serde_json::{Value, json};
+
+use super::rig::{Cluster, eventually, get, http, put};
+
+#[test]
+fn a_killed_agent_finds_its_tasks_again() {
+    let mut cluster = Cluster::start(1, 1, "process");
+    let app = json!({"id": "/a", "cmd": "echo $$ > pid; exec sleep 1000", "cpus": 0.1, "mem": 16});
+    put(&cluster.http[0], "/a", &app).unwrap();
+    let before = cluster.running("/a", 1);
+    let pid = || {
+        let tasks = std::path::Path::new(&cluster.data_dir("agent0")).join("tasks");
+        find(&tasks, "pid")
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .filter(|pid| pid.ends_with('\n'))
+    };
+    let first = eventually("the task tells its process id", pid);
+    cluster.agents[0].as_mut().unwrap().kill();
+    assert!(
+        std::path::Path::new(&format!("/proc/{}", first.trim())).exists(),
+        "the task lives without its agent"
+    );
+    cluster.start_agent(0);
+    eventually("the agent is connected again", || {
+        let metrics = get(&cluster.http[0], "/metrics")?.body;
+        metrics.contains("platformd_agents{presence=\"connected\"} 1").then_some(())
+    });
+    let after = cluster.running("/a", 1);
+    assert_eq!(before[0]["id"], after[0]["id"]);
+    let still = std::fs::read_to_string(format!("/proc/{}/cmdline", first.trim())).unwrap();
+    assert!(still.contains("sleep"), "{still}");
+    // And it is still this agent's to stop.
+    http(&cluster.http[0], "DELETE", "/v2/apps/a", &[], "").unwrap();
+    eventually("the task ends", || {
+        (!std::path::Path::new(&format!("/proc/{}", first.trim())).exists()).then_some(())
+    });
+}
+
+fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
+    let entries: Vec<_> = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
+    entries.iter().find_map(|path| {
+        if path.is_dir() { find(path, name) } else { path.ends_with(name).then(|| path.clone()) }
+    })
+}
+
+#[test]
+fn a_task_that_ends_is_launched_again_under_the_same_instance() {
+    let cluster = Cluster::start(1, 1, "process");
+    let app = json!({"id": "/a", "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16, "backoffSeconds": 0});
+    put(&cluster.http[0], "/a", &app).unwrap();
+    let task = cluster.running("/a", 1).remove(0);
+    let id = task["id"].as_str().unwrap().to_owned();
+    let killed = http(&cluster.http[0], "DELETE", &format!("/v2/apps/a/tasks/{id}"), &[], "").unwrap();
+    assert_eq!(killed.status, 200, "{}", killed.body);
+    let next = id.replace("._app.1", "._app.2");
+    eventually("the second attempt runs", || {
+        let tasks = cluster.ask("/v2/tasks")?.json();
+        let task = tasks["tasks"].as_array()?.iter().find(|task| task["id"] == next.as_str())?.clone();
+        (task["state"] == "TASK_RUNNING").then_some(())
+    });
+}
+
+#[test]
+fn what_cannot_run_says_why_and_others_go_on() {
+    let cluster = Cluster::start(1, 1, "process");
+    let api = &cluster.http[0];
+    let app = |id: &str, more: Value| {
+        let mut body = json!({"id": id, "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(put(api, id, &body).unwrap().status, 201);
+    };
+    app("/no-command", json!({"cmd": null, "args": ["/nonexistent/program"]}));
+    app("/too-big", json!({"cpus": 12345}));
+    app("/no-user", json!({"user": "nobody-of-that-name"}));
+    app("/fine", json!({}));
+    cluster.running("/fine", 1);
+    let failure = |id: &'static str, word: &'static str| {
+        eventually(&format!("{id} tells {word}"), || {
+            let found = get(api, &format!("/v2/apps{id}"))?.json();
+            let message = found["app"]["lastTaskFailure"]["message"].as_str()?.to_owned();
+            message.contains(word).then_some(())
+        });
+    };
+    failure("/no-command", "/nonexistent/program");
+    failure("/no-user", "No such user 'nobody-of-that-name'");
+    let queue = get(api, "/v2/queue").unwrap().json();
+    let waiting = queue["queue"].as_array().unwrap();
+    let too_big = waiting.iter().find(|item| item["app"]["id"] == "/too-big").expect("it waits").clone();
+    let reasons = too_big["processedOffersSummary"]["rejectSummaryLastOffers"].as_array().unwrap();
+    let cpus = reasons.iter().find(|reason| reason["reason"] == "InsufficientCpus").unwrap();
+    assert_eq!((&cpus["declined"], &cpus["processed"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn a_lost_agents_tasks_run_elsewhere_and_one_copy_is_left_when_it_returns() {
+    let mut cluster =
+        Cluster::start_with(1, 2, "process", &["--agent-timeout", "3s", "--agent-restart-grace", "1s"]);
+    let app = json!({"id": "/a", "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16});
+    put(&cluster.http[0], "/a", &app).unwrap();
+    let before = cluster.running("/a", 1).remove(0);
+    let agents = cluster.ask("/v1/agents").unwrap().json();
+    let holder = before["slaveId"].as_str().unwrap().to_owned();
+    let n = (0..2)
+        .find(|n| {
+            let dir = cluster.data_dir(&format!("agent{n}"));
+            walk_contains(std::path::Path::new(&dir), before["id"].as_str().unwrap())
+        })
+        .expect("an agent has the task");
+    assert_eq!(agents["agents"].as_array().unwrap().len(), 2);
+    cluster.agents[n].as_mut().unwrap().kill();
+    let moved = eventually("the task runs elsewhere", || {
+        let found = get(&cluster.http[0], "/v2/apps/a")?.json();
+        let task = found["app"]["tasks"].as_array()?.first()?.clone();
+        (task["slaveId"] != holder.as_str() && task["state"] == "TASK_RUNNING").then_some(task)
+    });
+    cluster.start_agent(n);
+    let live = || {
+        let pids = std::fs::read_dir("/proc").unwrap().flatten();
+        let below = cluster.dir.path().to_string_lossy().into_owned();
+        pids.filter(|entry| {
+            std::fs::read_link(entry.path().join("cwd"))
+                .is_ok_and(|cwd| cwd.to_string_lossy().starts_with(&below))
+        })
+        .count()
+    };
+    eventually("one copy is left", || {
+        let tasks = get(&cluster.http[0], "/v2/tasks")?.json();
+        (tasks["tasks"].as_array()?.len() == 1 && live() == 1).then_some(())
+    });
+    let after = cluster.running("/a", 1).remove(0);
+    assert_eq!(after["id"], moved["id"]);
+}
+
+fn walk_contains(dir: &std::path::Path, name: &str) -> bool {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| {
+        path.file_name().is_some_and(|file| file.to_string_lossy().contains(name))
+            || (path.is_dir() && walk_contains(&path, name))
+    })
+}

@@ -1,0 +1,99 @@
+//! `platformd dev`, as the README tells a new user.
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::rig::{Process, eventually, get, http, kill_tasks_below, put, running};
+
+struct Dev {
+    dir: tempfile::TempDir,
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        kill_tasks_below(self.dir.path());
+    }
+}
+
+impl Dev {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn start(&self, more: &[&str]) -> (Process, String) {
+        let dir = self.dir.path().join("state").to_string_lossy().into_owned();
+        let resources = format!("cpus:4;mem:2048;{}", super::rig::task_ports());
+        let mut words = vec![
+            "dev",
+            "--http",
+            "127.0.0.1:0",
+            "--cluster",
+            "127.0.0.1:0",
+            "--data-dir",
+            &dir,
+            "--resources",
+            &resources,
+        ];
+        words.extend(more);
+        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
+        let mut process = Process::start(&words);
+        let api = process.word_after("API      http://");
+        (process, api)
+    }
+}
+
+const HELLO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello.json");
+
+#[test]
+fn dev_runs_the_example_scales_replaces_and_resumes_it() {
+    let dev = Dev::new();
+    let (mut process, api) = dev.start(&["--runtime", "process", HELLO]);
+    eventually("ready", || get(&api, "/ping").filter(|answer| answer.status == 200));
+    let place = process.word_after("answers at http://");
+    assert!(get(&place, "/").unwrap().body.starts_with("hello from /hello"));
+
+    let started = put(&api, "//hello", &json!({"instances": 3})).unwrap();
+    assert_eq!(started.status, 200, "{}", started.body);
+    let tasks = running(std::slice::from_ref(&api), "/hello", 3);
+    for task in &tasks {
+        assert!(
+            get(&format!("localhost:{}", task["ports"][0]), "/").is_some_and(|answer| answer.status == 200)
+        );
+    }
+
+    let env = json!({"env": {"GREETING": "welcome"}});
+    assert_eq!(put(&api, "/hello", &env).unwrap().status, 200);
+    let replaced = running(std::slice::from_ref(&api), "/hello", 3);
+    assert!(replaced.iter().all(|task| tasks.iter().all(|old| old["id"] != task["id"])));
+    let port = &replaced[0]["ports"][0];
+    eventually("the new task answers", || {
+        get(&format!("localhost:{port}"), "/").filter(|answer| answer.body.starts_with("welcome from /hello"))
+    });
+
+    process.signal(Signal::INT);
+    assert!(process.wait().success(), "{}", process.text());
+    assert!(get(&format!("localhost:{port}"), "/").is_none(), "Ctrl-C stops the tasks");
+
+    let (mut process, api) = dev.start(&["--runtime", "process"]);
+    running(std::slice::from_ref(&api), "/hello", 3);
+    let gone = http(&api, "DELETE", "/v2/apps/hello", &[], "").unwrap();
+    assert_eq!(gone.status, 200);
+    eventually("the app is gone", || get(&api, "/v2/apps/hello").filter(|answer| answer.status == 404));
+    eventually("its tasks are gone", || {
+        get(&api, "/v2/tasks").filter(|answer| answer.json()["tasks"] == json!([]))
+    });
+    process.signal(Signal::TERM);
+    assert!(process.wait().success());
+}
+
+#[test]
+fn a_bad_file_ends_dev_with_the_path_of_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.json");
+    std::fs::write(&file, r#"{"id": "/x", "cmd": "true", "instances": -1}"#).unwrap();
+    let words = ["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir"].map(str::to_owned);
+    let more = [dir.path().join("d"), file].map(|path| path.to_string_lossy().into_owned());
+    let mut process = Process::start(&words.into_iter().chain(more).collect::<Vec<_>>());
+    assert_eq!(process.wait().code(), Some(2));
+    eventually("a sentence", || process.text().contains("/instances").then_some(()));
+}

@@ -1,0 +1,70 @@
+//! Containers through the whole platform: upgraded by PUT, adopted after `kill -9`.
+
+use platformd::testkit::image::{TestImage, docker};
+use serde_json::json;
+
+use super::rig::{Cluster, eventually, get, http, put};
+
+#[test]
+fn an_image_is_upgraded_by_put_and_its_container_outlives_the_agent() {
+    let (Some(blue), Some(green)) = (TestImage::shared("e2e-1"), TestImage::shared("e2e-2")) else { return };
+    let mut cluster = Cluster::start(1, 1, "docker");
+    let app = |image: &str| {
+        json!({
+            "id": "/web", "cpus": 0.1, "mem": 32, "instances": 2,
+            "container": {"type": "DOCKER", "docker": {"image": image},
+                "portMappings": [{"containerPort": 8080, "hostPort": 0}]},
+            "networks": [{"mode": "container/bridge"}],
+            "healthChecks": [{"protocol": "HTTP", "path": "/", "portIndex": 0, "intervalSeconds": 1,
+                "gracePeriodSeconds": 30, "timeoutSeconds": 5}],
+        })
+    };
+    let api = cluster.http[0].clone();
+    assert_eq!(put(&api, "/web", &app(blue.name())).unwrap().status, 201);
+    let first = cluster.running("/web", 2);
+    let answer =
+        |task: &serde_json::Value| get(&format!("localhost:{}", task["ports"][0]), "/").map(|a| a.body);
+    assert!(answer(&first[0]).unwrap().contains("e2e-1"));
+
+    assert_eq!(put(&api, "/web", &app(green.name())).unwrap().status, 200);
+    let second = cluster.running("/web", 2);
+    assert!(second.iter().all(|task| first.iter().all(|old| old["id"] != task["id"])));
+    assert!(answer(&second[0]).unwrap().contains("e2e-2"));
+
+    let containers = || {
+        let filter = format!("label=platformd.task={}", second[0]["id"].as_str().unwrap());
+        docker(&["ps", "--no-trunc", "-q", "--filter", &filter]).unwrap().trim().to_owned()
+    };
+    let before = containers();
+    assert!(!before.is_empty());
+    cluster.agents[0].as_mut().unwrap().kill();
+    cluster.start_agent(0);
+    eventually("the agent is connected again", || {
+        let metrics = get(&api, "/metrics")?.body;
+        metrics.contains("platformd_agents{presence=\"connected\"} 1").then_some(())
+    });
+    cluster.running("/web", 2);
+    assert_eq!(containers(), before);
+
+    assert_eq!(http(&api, "DELETE", "/v2/apps/web", &[], "").unwrap().status, 200);
+    eventually("the containers are gone", || {
+        let mine = docker(&["ps", "-aq", "--filter", "label=platformd.app=/web"]).unwrap();
+        mine.trim().is_empty().then_some(())
+    });
+}
+
+#[test]
+fn an_image_that_does_not_exist_is_named() {
+    if !platformd::testkit::image::engine_answers() {
+        return;
+    }
+    let cluster = Cluster::start(1, 1, "docker");
+    let app = json!({"id": "/x", "cpus": 0.1, "mem": 32,
+        "container": {"type": "DOCKER", "docker": {"image": "platformd-no-such-image:1"}}});
+    put(&cluster.http[0], "/x", &app).unwrap();
+    eventually("the failure names the image", || {
+        let found = get(&cluster.http[0], "/v2/apps/x")?.json();
+        let message = found["app"]["lastTaskFailure"]["message"].as_str()?.to_owned();
+        message.contains("platformd-no-such-image:1").then_some(())
+    });
+}

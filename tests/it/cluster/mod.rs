@@ -1,0 +1,7 @@
+//! Real clusters: processes of the one binary, run as an operator would.
+
+mod agents;
+mod dev;
+mod docker;
+mod masters;
+mod rig;
