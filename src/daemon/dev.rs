@@ -248,7 +248,10 @@ async fn stop(agents: Vec<DevAgent>, masters: Vec<RunningMaster>) {
 
 /// Ready once a leader and every agent are there.
 #[derive(Default)]
-struct DevReady(OnceLock<(Vec<Arc<dyn StateStore>>, Vec<Arc<AgentView>>)>);
+struct DevReady(OnceLock<(Stores, Views)>);
+
+type Stores = Vec<Arc<dyn StateStore>>;
+type Views = Vec<Arc<AgentView>>;
 
 impl DevReady {
     fn set(&self, masters: &[RunningMaster], agents: &[DevAgent]) {

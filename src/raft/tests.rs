@@ -97,7 +97,7 @@ impl Files {
 
 async fn indexes(log: &mut LogStore) -> Vec<u64> {
     let entries = log.get_log_reader().await.try_get_log_entries(..).await.unwrap();
-    entries.iter().map(|entry| entry.index()).collect()
+    entries.iter().map(openraft::entry::RaftEntry::index).collect()
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn segments_rotate_and_go_when_they_are_purged() {
         .with(async |log| {
             log.save_vote(&vote(1, 7)).await.unwrap();
             for index in 1..=40 {
-                append(log, vec![entry(1, index, &[index as u8; 500])]).await;
+                append(log, vec![entry(1, index, &[u8::try_from(index).unwrap(); 500])]).await;
             }
         })
         .await;
@@ -278,5 +278,5 @@ fn a_data_directory_serves_one_at_a_time_and_remembers_who_it_is() {
 #[test]
 fn limits_fit_into_each_other() {
     // One proposal, and one batch beside it, must fit a frame.
-    assert!(super::store::PROPOSAL_BYTES_MAX + (8 << 20) < crate::line::FRAME_BYTES_MAX);
+    const { assert!(super::store::PROPOSAL_BYTES_MAX + (8 << 20) < crate::line::FRAME_BYTES_MAX) };
 }

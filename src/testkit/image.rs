@@ -87,7 +87,6 @@ pub fn remove_containers_of(agent: &str) {
     }
 }
 
-#[expect(clippy::panic, reason = "a test without its image cannot go on")]
 fn build(name: &str, version: &str) {
     let root = std::env::temp_dir().join(format!("{}-root", name.replace(':', "-")));
     let outcome = fill(&root, version).and_then(|()| import(&root, name));

@@ -199,7 +199,6 @@ impl Playground {
     }
 
     /// As [`Playground::settle`], and shows the state after every round.
-    #[expect(clippy::panic, reason = "a test that never ends tells less")]
     pub fn settle_watching(&mut self, mut watch: impl FnMut(&ClusterState)) {
         let mut rounds = 0;
         loop {

@@ -183,7 +183,6 @@ impl TaskCgroups {
     }
 
     /// Removes the emptied groups; waits a moment for the kernel to notice that they are.
-    #[expect(clippy::disallowed_methods, reason = "processes of this machine, never simulated")]
     pub(crate) fn remove(&self) {
         for dir in &self.dirs {
             for _ in 0..REMOVE_TRIES_MAX {

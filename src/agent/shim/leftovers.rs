@@ -18,7 +18,6 @@ const LOOKS_MAX: usize = 2500;
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
 
 /// Kills what the task left, and reaps it.
-#[expect(clippy::disallowed_methods, reason = "processes of this machine, never simulated")]
 pub(crate) fn end_all(task: &KnownProcess, cgroups: &TaskCgroups) {
     let me = std::process::id().cast_signed();
     task.kill_session();

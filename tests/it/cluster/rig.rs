@@ -322,10 +322,11 @@ pub fn kill_tasks_below(dir: &Path) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
-        if pid != rustix::process::getpid().as_raw_nonzero().get() && lives_below(&entry.path()) {
-            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
+        if pid != rustix::process::getpid().as_raw_nonzero().get()
+            && lives_below(&entry.path())
+            && let Some(pid) = rustix::process::Pid::from_raw(pid)
+        {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 }
