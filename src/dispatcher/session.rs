@@ -221,10 +221,12 @@ impl Session {
         if news.is_empty() && !full {
             return Ok(());
         }
+        // Only a message that names everything may say so.
+        let full = full && news.len() <= ASSIGNMENTS_PER_MESSAGE;
         loop {
             let rest = news.split_off(news.len().min(ASSIGNMENTS_PER_MESSAGE));
             let fence = self.fence(view)?;
-            self.send(&FromMaster::Assign { fence, full: full && rest.is_empty(), tasks: news }).await?;
+            self.send(&FromMaster::Assign { fence, full, tasks: news }).await?;
             if rest.is_empty() {
                 return Ok(());
             }

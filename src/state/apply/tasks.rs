@@ -156,7 +156,10 @@ fn note_end(
     now: Timestamp,
 ) {
     let state = task.status.state;
-    if !matches!(state, TaskState::Finished | TaskState::Killed) {
+    let was_wanted = row.goal == Goal::Running && task.stop.is_none();
+    // Killed though nobody asked: its agent gave it up for failing its health check. Source: spec 2.6.
+    let was_given_up = state == TaskState::Killed && was_wanted;
+    if was_given_up || !matches!(state, TaskState::Finished | TaskState::Killed) {
         app.last_failure = Some(TaskFailure {
             task: task.id.clone(),
             agent: task.agent.clone(),
@@ -167,7 +170,6 @@ fn note_end(
             version: row.version,
         });
     }
-    let was_wanted = row.goal == Goal::Running && task.stop.is_none();
     let Some(content) = content.filter(|_| state.delays_launch() && was_wanted) else { return };
     let backoff = content.spec.backoff;
     let running = app.delay.filter(|delay| now <= delay.reference.plus(backoff.max));

@@ -500,14 +500,20 @@ mod a_status {
     }
 
     #[test]
-    fn of_a_failure_is_remembered_and_a_finish_or_kill_is_not() {
-        for (end, is_failure) in [
-            (TaskState::Failed, true),
-            (TaskState::Error, true),
-            (TaskState::Finished, false),
-            (TaskState::Killed, false),
+    fn of_a_failure_is_remembered_and_a_finish_or_a_kill_on_request_is_not() {
+        for (end, asked, is_failure) in [
+            (TaskState::Failed, false, true),
+            (TaskState::Error, false, true),
+            (TaskState::Finished, false, false),
+            // Its agent gave it up for failing its health check.
+            (TaskState::Killed, false, true),
+            (TaskState::Killed, true, false),
         ] {
             let (mut ground, id) = running(&an_app("/web"));
+            if asked {
+                let task = task_of(ground.state.instances.get(&id).unwrap()).id.clone();
+                ground.record(vec![Command::StopTasks { tasks: vec![task], reason: "asked".into() }]);
+            }
             ground.say(&id, end);
             let failure = ground.state.apps.get(&app_id("/web")).unwrap().last_failure.clone();
             assert_eq!(failure.is_some(), is_failure, "{end:?}");

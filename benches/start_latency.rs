@@ -1,0 +1,207 @@
+//! From POST to TASK_RUNNING, beside raw Docker in the same run, and what idle processes cost.
+//!
+//! `cargo bench --bench start_latency` prints medians. Rounds of one kind and the other
+//! take turns, so that a busy minute hits both.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a benchmark may end at once"
+)]
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use platformd::testkit::image::TestImage;
+use serde_json::{Value, json};
+
+const ROUNDS: usize = 20;
+const IDLE: Duration = Duration::from_secs(10);
+
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(words: &[&str]) -> Process {
+    let program = env!("CARGO_BIN_EXE_platformd");
+    let mut command = Command::new(program);
+    Process(
+        command.args(words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start platformd"),
+    )
+}
+
+fn ask(api: &str, method: &str, path: &str, body: &str) -> Value {
+    let mut stream = TcpStream::connect(api).expect("connect");
+    stream.set_nodelay(true).expect("nodelay");
+    let head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).expect("write");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("read");
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    serde_json::from_str(body).unwrap_or(Value::Null)
+}
+
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+/// From POST to a readable TASK_RUNNING.
+fn post_to_running(api: &str, app: &Value) -> Duration {
+    let id = app["id"].as_str().expect("an id").to_owned();
+    let began = Instant::now();
+    ask(api, "POST", "/v2/apps", &app.to_string());
+    let path = format!("/v2/apps{id}");
+    until("it runs", || ask(api, "GET", &path, "")["app"]["tasksRunning"] == 1);
+    let took = began.elapsed();
+    ask(api, "DELETE", &path, "");
+    until("it is gone", || ask(api, "GET", "/v2/tasks", "")["tasks"] == json!([]));
+    took
+}
+
+/// Create and start of one container, nothing else.
+async fn raw_docker(docker: &Docker, image: &str, round: usize) -> Duration {
+    let name = format!("platformd-bench-{}-{round}", std::process::id());
+    let began = Instant::now();
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        labels: Some(HashMap::from([("platformd.bench".to_owned(), "1".to_owned())])),
+        host_config: Some(HostConfig { init: Some(true), ..HostConfig::default() }),
+        ..ContainerCreateBody::default()
+    };
+    let options = bollard::query_parameters::CreateContainerOptions {
+        name: Some(name.clone()),
+        platform: String::new(),
+    };
+    docker.create_container(Some(options), body).await.expect("create");
+    docker.start_container(&name, None).await.expect("start");
+    let took = began.elapsed();
+    let options = bollard::query_parameters::RemoveContainerOptions { force: true, ..Default::default() };
+    docker.remove_container(&name, Some(options)).await.expect("remove");
+    took
+}
+
+fn show(what: &str, mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    let median = times[times.len() / 2];
+    let (least, most) = (times[0], times[times.len() - 1]);
+    println!("{what:<44} median {median:>9.1?}   least {least:>9.1?}   most {most:>9.1?}");
+    median
+}
+
+fn containers(api: &str) {
+    let Some(image) = TestImage::shared("bench") else {
+        println!("containers: NOT RUN, no Docker engine answers");
+        return;
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let docker = Docker::connect_with_unix_defaults().expect("docker");
+    let (mut raw, mut ours) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        raw.push(runtime.block_on(raw_docker(&docker, image.name(), round)));
+        let app = json!({"id": format!("/bench-{round}"), "cpus": 0.1, "mem": 32,
+            "container": {"type": "DOCKER", "docker": {"image": image.name()}},
+            "networks": [{"mode": "container/bridge"}], "portDefinitions": []});
+        ours.push(post_to_running(api, &app));
+    }
+    let raw = show("raw Docker, create and start", raw);
+    let ours = show("POST to TASK_RUNNING, container", ours);
+    println!(
+        "{:<44} {:.1?}, ratio {:.2}",
+        "above raw",
+        ours.saturating_sub(raw),
+        ours.as_secs_f64() / raw.as_secs_f64()
+    );
+}
+
+fn processes(api: &str) {
+    let times = (0..ROUNDS).map(|round| {
+        let app =
+            json!({"id": format!("/process-{round}"), "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 32});
+        post_to_running(api, &app)
+    });
+    show("POST to TASK_RUNNING, process", times.collect());
+}
+
+/// Resident memory in MiB and share of a core over [`IDLE`].
+fn idle(what: &str, pid: u32) {
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("stat");
+        let fields: Vec<&str> = stat.rsplit_once(") ").expect("a name").1.split_whitespace().collect();
+        fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime")
+    };
+    let before = ticks();
+    std::thread::sleep(IDLE);
+    // The kernel counts in hundredths of a second.
+    let share = (ticks() - before) / 100.0 / IDLE.as_secs_f64() * 100.0;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("VmRSS");
+    let kib: f64 = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
+    println!("{what:<44} {:.1} MiB resident, {share:.2} % of a core", kib / 1024.0);
+}
+
+fn main() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let mut dev =
+        start(&["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir", &path("dev")]);
+    let stdout = BufReader::new(dev.0.stdout.take().expect("stdout"));
+    let mut lines = stdout.lines().map_while(Result::ok);
+    let api = lines.find_map(|line| {
+        let (_, rest) = line.split_once("http://")?;
+        rest.split_whitespace().next().map(str::to_owned)
+    });
+    let api = api.expect("the address of the API");
+    until("an agent is there", || {
+        ask(&api, "GET", "/v1/agents", "")["agents"].as_array().is_some_and(|a| !a.is_empty())
+    });
+    containers(&api);
+    processes(&api);
+    let _ = Command::new("kill").args(["-INT", &dev.0.id().to_string()]).status();
+    let _ = dev.0.wait();
+
+    let master = start(&[
+        "master",
+        "--http",
+        "127.0.0.1:18980",
+        "--cluster",
+        "127.0.0.1:18950",
+        "--data-dir",
+        &path("master"),
+    ]);
+    let agent = start(&[
+        "agent",
+        "--http",
+        "127.0.0.1:0",
+        "--masters",
+        "127.0.0.1:18950",
+        "--data-dir",
+        &path("agent"),
+        "--runtime",
+        "process",
+        "--hostname",
+        "localhost",
+    ]);
+    std::thread::sleep(Duration::from_secs(3));
+    idle("idle master", master.0.id());
+    idle("idle agent", agent.0.id());
+}
