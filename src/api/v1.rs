@@ -19,7 +19,8 @@ use crate::state::{AgentRow, Presence};
 fn only(query: &Query, known: &[&str]) -> Result<(), ApiError> {
     match query.names().find(|name| !known.contains(name)) {
         Some(name) => {
-            let message = format!("Unknown query parameter '{name}'. Known here: {}.", known.join(", "));
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!("Unknown query parameter '{name}'. Known here: {known}.");
             Err(ApiError::new(StatusCode::BAD_REQUEST, message))
         }
         None => Ok(()),

@@ -1,6 +1,6 @@
 //! Changes of apps: from an edit to a recorded deployment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Control, ControlError, DEPLOYMENTS_MAX, Edit, REPLANS_MAX, Started, WriteOptions, is_worth_replanning,
@@ -152,6 +152,7 @@ fn plan(
         }
         targets.push((app.clone(), Some((spec, restart))));
     }
+    check_paths(state, &targets)?;
     planned.plan = planner::plan_deployment(state, &targets).map_err(|error| {
         ControlError::Violations(vec![crate::domain::Violation::new("/", error.to_string())])
     })?;
@@ -161,6 +162,34 @@ fn plan(
         }
     }
     Ok(planned)
+}
+
+/// A path is an app or a folder of apps, never both. Source: spec 8.
+fn check_paths(state: &ClusterState, targets: &[(AppId, Target)]) -> Result<(), ControlError> {
+    let mut apps: BTreeSet<&AppId> = state.apps.iter().map(|(id, _)| id).collect();
+    for (app, target) in targets {
+        match target {
+            Some(_) => apps.insert(app),
+            None => apps.remove(app),
+        };
+    }
+    let is_new = |app: &AppId| !state.apps.contains(app);
+    for (app, _) in targets.iter().filter(|(app, target)| target.is_some() && is_new(app)) {
+        let below = format!("{app}/");
+        let has_apps_below = apps.iter().any(|other| other.as_str().starts_with(&below));
+        let is_below_an_app = ancestors(app).any(|path| apps.contains(&path));
+        if has_apps_below || is_below_an_app {
+            let message = "Groups and Applications may not have the same identifier.";
+            return Err(ControlError::Violations(vec![crate::domain::Violation::new("/id", message)]));
+        }
+    }
+    Ok(())
+}
+
+/// Paths above an app, without the root.
+fn ancestors(app: &AppId) -> impl Iterator<Item = AppId> {
+    let path = app.as_str();
+    path.match_indices('/').skip(1).filter_map(move |(at, _)| AppId::parse(path.get(..at)?).ok())
 }
 
 fn version_of(state: &ClusterState, app: &AppId) -> Option<SpecVersion> {

@@ -8,13 +8,14 @@ use tokio::runtime::Handle;
 
 use super::agent::{self, RunningAgent};
 use super::dev_app;
+use super::dev_dir::{self, DevDir};
 use super::listen::{Bound, bind};
 use super::master::{self, MasterConfig, RunningMaster};
 use super::process::{asked_to_stop, failed, means};
 use super::runtimes::{self, Runtimes, Wanted};
 use crate::agent::{AgentHome, AgentSettings, AgentView};
 use crate::api;
-use crate::cli::{ExitError, exit_code};
+use crate::cli::ExitError;
 use crate::domain::{PortRanges, Resources};
 use crate::leader::LivenessLimits;
 use crate::raft::RaftSettings;
@@ -31,8 +32,9 @@ const PORTS_PER_AGENT: u16 = 250;
 /// Runs until somebody asks it to stop.
 pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle) -> Result<(), ExitError> {
     let app = settings.file.as_deref().map(dev_app::read).transpose()?;
+    let dir = dev_dir::take(&settings.data_dir)?;
     if settings.fresh {
-        forget(&settings.data_dir)?;
+        forget(&settings, &dir).await?;
     }
     let ready = Arc::new(DevReady::default());
     let masters = start_masters(&settings, raft_runtime, &ready).await?;
@@ -51,8 +53,21 @@ pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle) -> Result<
         reason = any_failed(&masters) => Err(reason),
         refused = attend(&settings, &masters, &agents, app) => Err(refused),
     };
-    println!("stopping tasks, agents, masters; the state stays in {}", settings.data_dir.display());
-    stop(agents, masters).await;
+    if ended.is_ok() {
+        // Tasks end with their agents, within their own kill grace.
+        println!(
+            "stopping tasks, agents, masters; the state stays in {}. Ctrl-C again leaves at once: \
+             tasks that still run are found again by the next start",
+            settings.data_dir.display()
+        );
+        tokio::select! {
+            () = stop(agents, masters) => {}
+            again = asked_to_stop() => return again,
+        }
+    } else {
+        // A fault of ours stops no task: the next start finds them.
+        stop(Vec::new(), masters).await;
+    }
     ended
 }
 
@@ -96,18 +111,27 @@ async fn attend(
     std::future::pending().await
 }
 
-fn forget(data_dir: &Path) -> Result<(), ExitError> {
-    for part in ["masters", "agents"] {
-        let dir = data_dir.join(part);
-        match std::fs::remove_dir_all(&dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                let message = format!("cannot remove {}: {error}; remove it by hand", dir.display());
-                return Err(ExitError::new(exit_code::DATA, message));
-            }
-            _ => {}
-        }
+/// Begins anew: what an earlier run started is stopped before its traces go.
+async fn forget(settings: &DevSettings, dir: &DevDir) -> Result<(), ExitError> {
+    for agent in dir.agents() {
+        let home = AgentHome::open(&agent, &SystemClock)?;
+        let found = runtimes::find(&wanted(settings, &home, &agent)).await?;
+        dev_dir::stop_all(&found.driver).await?;
     }
-    Ok(())
+    dir.forget()
+}
+
+fn wanted<'a>(settings: &DevSettings, home: &'a AgentHome, data_dir: &'a Path) -> Wanted<'a> {
+    const NOTHING: &Allow = &Allow { privileged: false, host_volumes: Vec::new(), parameters: false };
+    Wanted {
+        agent: home.agent_id(),
+        data_dir,
+        runtime: settings.runtime,
+        docker_socket: Path::new("/var/run/docker.sock"),
+        docker_config: None,
+        allow: NOTHING,
+        publish_on: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    }
 }
 
 async fn start_masters(
@@ -177,15 +201,7 @@ async fn start_agent(
     data_dir: PathBuf,
 ) -> Result<DevAgent, ExitError> {
     let home = AgentHome::open(&data_dir, &SystemClock)?;
-    let wanted = Wanted {
-        agent: home.agent_id(),
-        data_dir: &data_dir,
-        runtime: settings.runtime,
-        docker_socket: Path::new("/var/run/docker.sock"),
-        docker_config: None,
-        allow: &Allow::default(),
-        publish_on: IpAddr::V4(Ipv4Addr::LOCALHOST),
-    };
+    let wanted = wanted(settings, &home, &data_dir);
     let Runtimes { driver, has_docker, without_docker } = runtimes::find(&wanted).await?;
     let totals = totals(settings, n, &data_dir)?;
     let hostname = if n == 0 { "localhost".to_owned() } else { format!("127.0.0.{}", n + 1) };

@@ -9,6 +9,8 @@ pub mod agent;
 mod dev;
 #[cfg(not(feature = "sim"))]
 mod dev_app;
+#[cfg(not(feature = "sim"))]
+mod dev_dir;
 mod doors;
 #[cfg(not(feature = "sim"))]
 mod listen;

@@ -108,7 +108,11 @@ impl From<StartError> for ExitError {
             StartError::Timing(_) => exit_code::USAGE,
             StartError::Raft(_) => exit_code::FAILED,
         };
-        Self::new(code, format!("failed to {}", telemetry::error_chain(&error)))
+        let what = telemetry::error_chain(&error);
+        match error {
+            StartError::InUse { .. } => Self::new(code, what.to_string()),
+            _ => Self::new(code, format!("failed to {what}")),
+        }
     }
 }
 
@@ -179,7 +183,7 @@ async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
         docker_socket: &settings.docker_socket,
         docker_config: settings.docker_config.as_deref(),
         allow: &settings.allow,
-        publish_on: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        publish_on: publish_on(&settings),
     };
     // The wait for an engine must not outlive a wish to stop.
     let found = tokio::select! {
@@ -208,6 +212,12 @@ async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
     // It ends within its own deadline.
     let _ = server.await;
     ended
+}
+
+/// A cluster that lives on loopback keeps its containers' ports there, too.
+fn publish_on(settings: &AgentSettingsFlags) -> IpAddr {
+    let is_local = settings.masters.iter().all(crate::settings::Address::is_loopback);
+    IpAddr::V4(if is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED })
 }
 
 /// What an agent acts through on a real machine.

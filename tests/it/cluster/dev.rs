@@ -97,3 +97,41 @@ fn a_bad_file_ends_dev_with_the_path_of_what_is_wrong() {
     assert_eq!(process.wait().code(), Some(2));
     eventually("a sentence", || process.text().contains("/instances").then_some(()));
 }
+
+#[test]
+fn fresh_leaves_a_running_dev_alone_and_stops_what_a_killed_one_left() {
+    let dev = Dev::new();
+    let (mut first, api) = dev.start(&["--runtime", "process", HELLO]);
+    let place = first.word_after("answers at http://");
+    let dir = dev.dir.path().join("state").to_string_lossy().into_owned();
+    let words = ["dev", "--fresh", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir", &dir];
+    let mut second = Process::start(&words.map(str::to_owned));
+    assert_eq!(second.wait().code(), Some(3));
+    eventually("a sentence", || second.text().contains("data directory in use").then_some(()));
+    assert!(get(&place, "/").is_some_and(|answer| answer.status == 200));
+    assert_eq!(get(&api, "/v2/apps/hello").unwrap().status, 200);
+
+    first.kill();
+    assert!(get(&place, "/").is_some(), "tasks outlive a killed dev");
+    let (mut third, api) = dev.start(&["--runtime", "process", "--fresh"]);
+    assert!(get(&place, "/").is_none(), "nobody would find it again");
+    assert_eq!(get(&api, "/v2/apps").unwrap().json(), json!({"apps": []}));
+    third.signal(Signal::INT);
+    assert!(third.wait().success());
+}
+
+#[test]
+fn a_path_is_an_app_or_a_folder() {
+    let dev = Dev::new();
+    let (_process, api) = dev.start(&["--runtime", "process"]);
+    let app = |id: &str| put(&api, id, &json!({"cmd": "sleep 1", "instances": 0, "cpus": 0.1})).unwrap();
+    assert_eq!(app("/a/b").status, 201);
+    assert_eq!(app("/a-b").status, 201);
+    for id in ["/a", "/a/b/c"] {
+        let answer = app(id);
+        assert_eq!(answer.status, 422);
+        let message = "Groups and Applications may not have the same identifier.";
+        assert_eq!(answer.json()["details"], json!([{"path": "/id", "errors": [message]}]));
+    }
+    assert_eq!(app("/a/c").status, 201);
+}
