@@ -128,12 +128,13 @@ impl From<AgentError> for ExitError {
     }
 }
 
-/// A master on its own is ready while it knows a leader.
-struct KnowsLeader;
+/// A master answers `/ping` from the start, as Marathon did; without a leader the API itself
+/// waits for one and says so.
+struct AlwaysReady;
 
-impl api::Readiness for KnowsLeader {
+impl api::Readiness for AlwaysReady {
     fn missing(&self) -> Option<String> {
-        None // The API itself waits for a leader and says so.
+        None
     }
 }
 
@@ -160,7 +161,7 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<
             ..LivenessLimits::default()
         },
         raft_runtime: Some(raft_runtime.handle().clone()),
-        ready: Arc::new(KnowsLeader),
+        ready: Arc::new(AlwaysReady),
     };
     let running = master::start(config, Arc::new(SystemClock)).await?;
     tracing::info!(node = running.me.node, http = running.me.http, cluster = running.me.cluster, "listening");

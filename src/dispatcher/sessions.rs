@@ -71,12 +71,6 @@ impl Sessions {
         self.changes.subscribe()
     }
 
-    /// Forgets everything: whoever led before may have closed lines that say nothing about now.
-    pub fn forget_closed(&self) {
-        self.lock().retain(|_, entry| matches!(entry.contact, Contact::Connected { .. }));
-        self.changes.send_modify(|count| *count += 1);
-    }
-
     pub(super) fn open(&self, agent: &AgentId) -> Open {
         let mut entries = self.lock();
         let earlier = entries.remove(agent);
