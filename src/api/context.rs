@@ -92,9 +92,12 @@ pub struct Member {
 /// Why a member was not replaced.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReplaceError {
-    /// The old one is no member, or nobody answers under the new id; a whole sentence.
+    /// No member has the old one's id; a whole sentence.
     #[error("{0}")]
-    Unknown(String),
+    NotAMember(String),
+    /// Something has to be done first, such as starting the new one; a whole sentence.
+    #[error("{0}")]
+    Conflict(String),
     /// Cannot be done now; a whole sentence. A repeat may succeed.
     #[error("{0}")]
     Unavailable(String),

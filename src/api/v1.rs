@@ -4,14 +4,13 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::context::{Context, ReplaceError};
 use super::error::ApiError;
 use super::extract::{JsonBytes, Query};
 use crate::api::wire;
-use crate::domain::Resources;
+use crate::domain::{Resources, Violation};
 use crate::scheduler;
 use crate::state::{AgentRow, Presence};
 
@@ -100,21 +99,58 @@ pub(super) async fn members(State(context): State<Context>, query: Query) -> Res
     Ok(Json(json!({ "term": leadership.term, "members": members })).into_response())
 }
 
-/// Body of `POST /v1/members/replace`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Replace {
-    #[serde(deserialize_with = "node_id")]
-    old: u64,
-    #[serde(deserialize_with = "node_id")]
-    new: u64,
+/// What to send to `POST /v1/members/replace`.
+const REPLACE_ADVICE: &str =
+    "Send {\"old\": id, \"new\": id} with ids as 'platformd members list' shows them.";
+
+/// Ids of the master that goes and of the one that comes.
+///
+/// # Errors
+/// 400 for what is no JSON, 422 with a path for every field that is wrong.
+fn replace_in(bytes: &[u8]) -> Result<(u64, u64), ApiError> {
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        let message = format!("The body is empty. {REPLACE_ADVICE}");
+        return Err(ApiError::new(StatusCode::BAD_REQUEST, message));
+    }
+    let body: Value = serde_json::from_slice(bytes).map_err(|error| {
+        let what = if error.is_eof() { ": it breaks off" } else { "" };
+        let (line, column) = (error.line(), error.column());
+        let message = format!("The body is not JSON{what} at line {line}, column {column}. {REPLACE_ADVICE}");
+        ApiError::new(StatusCode::BAD_REQUEST, message)
+    })?;
+    let Some(fields) = body.as_object() else {
+        let object = Violation::new("/", "expected an object, {\"old\": id, \"new\": id}");
+        return Err(bad_fields(&[object]));
+    };
+    let mut wrong = Vec::new();
+    let mut id = |name: &str| {
+        let found = fields.get(name);
+        // Text or number: ids use all 64 bits and many JSON writers keep only 53.
+        let id = found.and_then(|value| value.as_u64().or_else(|| value.as_str()?.parse().ok()));
+        if id.is_none() {
+            let missing = if found.is_none() { "is missing, " } else { "" };
+            let message = format!("{missing}expected the id of a master as text or number, such as \"4711\"");
+            wrong.push(Violation::new(format!("/{name}"), message));
+        }
+        id
+    };
+    let (old, new) = (id("old"), id("new"));
+    for name in fields.keys().filter(|name| !["old", "new"].contains(&name.as_str())) {
+        wrong.push(Violation::new(format!("/{name}"), "is not known; expected old and new"));
+    }
+    match (old, new, wrong.as_slice()) {
+        (Some(old), Some(new), []) => Ok((old, new)),
+        _ => Err(bad_fields(&wrong)),
+    }
 }
 
-/// A master's id as number or as text.
-fn node_id<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    let value = Value::deserialize(from)?;
-    let id = value.as_u64().or_else(|| value.as_str()?.parse().ok());
-    id.ok_or_else(|| serde::de::Error::custom("expected a master's id, such as \"4711\""))
+/// 422 that says it all in its message, and again by path.
+fn bad_fields(wrong: &[Violation]) -> ApiError {
+    let message = wrong.iter().map(Violation::to_string).collect::<Vec<_>>().join("; ");
+    let details: Vec<Value> =
+        wrong.iter().map(|it| json!({ "path": it.path, "errors": [it.message] })).collect();
+    let body = json!({ "message": message, "details": details });
+    ApiError::with_body(StatusCode::UNPROCESSABLE_ENTITY, body)
 }
 
 /// `POST /v1/members/replace`: a new master takes the place of one that will not return.
@@ -124,18 +160,21 @@ pub(super) async fn replace_member(
     JsonBytes(bytes): JsonBytes,
 ) -> Result<Response, ApiError> {
     only(&query, &[])?;
-    let Replace { old, new } = serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-        serde_json::error::Category::Data => ApiError::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            format!("Body must be {{\"old\": id, \"new\": id}}: {error}"),
-        ),
-        _ => ApiError::unparseable(error.to_string()),
-    })?;
-    match context.members.replace(old, new).await {
-        Ok(()) => {
-            Ok(Json(json!({ "message": format!("Master {new} took the place of {old}.") })).into_response())
+    let (old, new) = replace_in(&bytes)?;
+    context.members.replace(old, new).await?;
+    Ok(Json(json!({ "message": format!("Master {new} took the place of {old}.") })).into_response())
+}
+
+impl From<ReplaceError> for ApiError {
+    fn from(error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::NotAMember(why) => {
+                let details = json!([{ "path": "/old", "errors": [why] }]);
+                let body = json!({ "message": why, "details": details });
+                Self::with_body(StatusCode::UNPROCESSABLE_ENTITY, body)
+            }
+            ReplaceError::Conflict(why) => Self::new(StatusCode::CONFLICT, why),
+            ReplaceError::Unavailable(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, why),
         }
-        Err(ReplaceError::Unknown(why)) => Err(ApiError::new(StatusCode::NOT_FOUND, why)),
-        Err(ReplaceError::Unavailable(why)) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why)),
     }
 }

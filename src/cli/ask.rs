@@ -14,6 +14,9 @@ use crate::world::net::TcpStream;
 
 /// A master that has no answer by then has none.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A change may have to wait for a whole copy of the state; a master says by itself, sooner
+/// than this, that it took too long.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Ten thousand agents fit; a runaway answer does not.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -91,13 +94,15 @@ async fn ask(url: &str, method: Method, path: &str, body: Option<Value>) -> Resu
         let text = format!("--url {url:?}: expected http://HOST:PORT of a master's API");
         return Err(ExitError::new(exit_code::USAGE, text));
     };
-    match tokio::time::timeout(ANSWER_TIMEOUT, exchange(&address, method, path, body)).await {
-        Err(_) => Err(failed(url, "no answer within 10 s")),
+    let limit = if method == Method::GET { ANSWER_TIMEOUT } else { CHANGE_TIMEOUT };
+    match tokio::time::timeout(limit, exchange(&address, method, path, body)).await {
+        Err(_) => Err(failed(url, &format!("no answer within {} s", limit.as_secs()))),
         Ok(Err(error)) => Err(failed(url, &format!("{error:#}"))),
         Ok(Ok((status, body))) if status.is_success() => Ok(body),
         Ok(Ok((status, body))) => {
             let said = body.get("message").and_then(Value::as_str).map(str::to_owned);
-            Err(failed(url, &format!("{status}: {}", said.unwrap_or_else(|| body.to_string()))))
+            let said = said.unwrap_or_else(|| body.to_string());
+            Err(ExitError::new(exit_code::FAILED, format!("the master at {url} answers {status}: {said}")))
         }
     }
 }

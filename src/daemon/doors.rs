@@ -35,10 +35,17 @@ impl api::Members for Members {
             self.0.replace_member(old, new).await.map_err(|error| {
                 let sentence = format!("Failed to {error}.");
                 match error {
-                    MembershipError::NotAMember(_) | MembershipError::NeverMet(_) => {
-                        ReplaceError::Unknown(sentence)
+                    MembershipError::NotAMember(_) => ReplaceError::NotAMember(sentence),
+                    MembershipError::NotLeader | MembershipError::TimedOut(_) => {
+                        ReplaceError::Unavailable(sentence)
                     }
-                    _ => ReplaceError::Unavailable(sentence),
+                    MembershipError::AlreadyAMember(_)
+                    | MembershipError::NeverMet(_)
+                    | MembershipError::Unreachable { .. }
+                    | MembershipError::OtherCluster(_)
+                    | MembershipError::Leads(_)
+                    | MembershipError::LastOne
+                    | MembershipError::Refused(_) => ReplaceError::Conflict(sentence),
                 }
             })
         })

@@ -72,8 +72,8 @@ impl Greeter {
         }
         addresses.remove(&self.at.cluster);
         let asked = addresses.into_iter().map(|address| async move {
-            let answer = timeout(HELLO_TIMEOUT, greet(&address, own)).await;
-            (address, answer.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())))
+            let answer = greet(&address, own).await;
+            (address, answer)
         });
         let mut heard = BTreeMap::from([(self.at.cluster.clone(), own.clone())]);
         for (address, answer) in join_all(asked).await {
@@ -132,7 +132,14 @@ pub(crate) async fn initialize(raft: &Raft, nodes: BTreeMap<u64, MasterNode>) {
     }
 }
 
-async fn greet(address: &str, own: &Hello) -> io::Result<Hello> {
+/// Says Hello to whoever is at `address`, and waits for the answer no longer than [`HELLO_TIMEOUT`].
+pub(super) async fn greet(address: &str, own: &Hello) -> io::Result<Hello> {
+    timeout(HELLO_TIMEOUT, exchange(address, own))
+        .await
+        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn exchange(address: &str, own: &Hello) -> io::Result<Hello> {
     let mut line = line::dial(address, Purpose::Masters).await?;
     line.send(&Ask { number: 0, to: None, request: Request::Hello(own.clone()) }).await?;
     match line.receive::<Answer>().await?.map(|answer| answer.reply) {

@@ -10,14 +10,16 @@ use openraft::errors::{ClientWriteError, RaftError};
 use tokio::time::timeout;
 
 use super::address_book::AddressBook;
+use super::greeter::greet;
 use super::messages::Hello;
 use super::types::{MasterNode, Raft, TypeConfig};
 
-/// Longest wait for a new master to have the log, its snapshot included.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longest wait for a new master to have the log, its snapshot included. With
+/// [`CHANGE_TIMEOUT`] within what the API spends on one request; a repeat goes on from there.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// Longest wait for a majority to agree to a change.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(15);
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What this master says of itself.
 pub(crate) async fn hello(raft: &Raft, node: u64, at: &MasterNode) -> Hello {
@@ -57,17 +59,30 @@ pub enum MembershipError {
     /// It has not introduced itself since this master started.
     #[error("find master {0}; start it with --masters naming this cluster and try again")]
     NeverMet(u64),
+    /// It is not where it said to be.
+    #[error("reach master {node} at {address}: {why}; see that it runs and listens there, then try again")]
+    Unreachable {
+        /// Which.
+        node: u64,
+        /// Where it said to be.
+        address: String,
+        /// What came instead of its answer.
+        why: String,
+    },
+    /// Its log is of another cluster.
+    #[error("take master {0} in: its data directory belongs to another cluster; start it with an empty one")]
+    OtherCluster(u64),
     /// The leader itself is to go.
-    #[error("remove master {0} while it leads; let another master lead first")]
+    #[error("remove master {0} while it leads; make another one lead with DELETE /v2/leader, then try again")]
     Leads(u64),
     /// It would leave nobody.
     #[error("remove the last master")]
     LastOne,
     /// It took too long; the change may still happen.
-    #[error("{0} in time; list the members to see how far it came")]
+    #[error("{0} in time; it may still happen, and a repeat goes on from there: try again in a while")]
     TimedOut(&'static str),
     /// Raft said no.
-    #[error("change the members: {0}")]
+    #[error("change the members: {0}; list the members, then try again")]
     Refused(String),
 }
 
@@ -103,10 +118,10 @@ impl Membership {
         metrics.membership_config.nodes().map(member).collect()
     }
 
-    /// Masters that introduced themselves and are no members.
+    /// Masters that say that they are there, of late, and are no members.
     pub fn strangers(&self) -> Vec<(u64, MasterNode)> {
         let members: BTreeSet<u64> = self.members().iter().map(|member| member.node).collect();
-        self.book.all().into_iter().filter(|(node, _)| !members.contains(node)).collect()
+        self.book.present(self.node).into_iter().filter(|(node, _)| !members.contains(node)).collect()
     }
 
     /// Puts `new` in the place of `old`, which may be dead or emptied: `new` first follows
@@ -172,11 +187,30 @@ impl Membership {
             return Err(MembershipError::AlreadyAMember(new));
         }
         let at = self.book.get(new).ok_or(MembershipError::NeverMet(new))?;
+        self.check_may_come(new, &at).await?;
         let adding = timeout(CATCH_UP_TIMEOUT, self.raft.add_learner(new, at, true)).await;
         adding
             .map_err(|_| MembershipError::TimedOut("bring the new master up"))?
             .map_err(|error| refused(&error))?;
         Ok(())
+    }
+
+    /// Whether `new` is there now, and has no log but ours.
+    async fn check_may_come(&self, new: u64, at: &MasterNode) -> Result<(), MembershipError> {
+        let unreachable =
+            |why: String| MembershipError::Unreachable { node: new, address: at.cluster.clone(), why };
+        let own = self.book.get(self.node).ok_or(MembershipError::NotLeader)?;
+        let own = hello(&self.raft, self.node, &own).await;
+        let theirs = greet(&at.cluster, &own).await.map_err(|error| unreachable(error.to_string()))?;
+        if theirs.node != new {
+            return Err(unreachable(format!("master {} is there now", theirs.node)));
+        }
+        // Not empty, but with us for a member: an earlier try brought it some of our log.
+        if theirs.empty || theirs.members.contains(&self.node) {
+            Ok(())
+        } else {
+            Err(MembershipError::OtherCluster(new))
+        }
     }
 
     async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), MembershipError> {

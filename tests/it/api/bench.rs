@@ -25,6 +25,9 @@ use tower::ServiceExt;
 /// 2020-09-13T12:26:40.000Z
 pub const START_MILLIS: i64 = 1_600_000_000_000;
 
+/// This master is not there to take anybody's place.
+pub const AWAY: u64 = 404;
+
 /// Replacing this master panics.
 pub const PANICS: u64 = 666;
 
@@ -97,11 +100,13 @@ impl Members for Outside {
 
     fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>> {
         assert_ne!(old, PANICS, "asked to panic");
-        let answer = if old == 1 {
-            self.replaced.lock().unwrap().push((old, new));
-            Ok(())
-        } else {
-            Err(ReplaceError::Unknown(format!("Master {old} is no member.")))
+        let answer = match old {
+            1 if new == AWAY => Err(ReplaceError::Conflict(format!("Master {new} is not there."))),
+            1 => {
+                self.replaced.lock().unwrap().push((old, new));
+                Ok(())
+            }
+            _ => Err(ReplaceError::NotAMember(format!("Master {old} is no member."))),
         };
         std::future::ready(answer).boxed()
     }

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use super::bench::{Bench, PANICS};
+use super::bench::{AWAY, Bench, PANICS};
 
 #[tokio::test]
 async fn every_answer_forbids_caching_and_names_the_leader() {
@@ -193,10 +193,48 @@ async fn our_own_paths_refuse_what_they_do_not_know() {
     assert_eq!(members["members"][0]["leads"], true);
     bench.post("/v1/members/replace", json!({"old": "1", "new": 7})).await.expect_status(200);
     assert_eq!(*bench.outside.replaced.lock().unwrap(), [(1, 7)]);
-    bench.post("/v1/members/replace", json!({"old": 2, "new": 7})).await.expect_status(404);
-    bench.post("/v1/members/replace", json!({"old": 1, "new": 7, "x": 1})).await.expect_status(422);
-    bench.post("/v1/members/replace", json!({"old": -1, "new": 7})).await.expect_status(422);
-    bench.ask("POST", "/v1/members/replace", &[]).await.expect_status(400);
+}
+
+#[tokio::test]
+async fn a_bad_request_to_replace_a_master_is_told_in_words_with_paths() {
+    let bench = Bench::default();
+    let path = "/v1/members/replace";
+    let is_what = "expected the id of a master as text or number, such as \"4711\"";
+    let check = |body, status, message: &str, details: &[(&str, &str)]| {
+        let (bench, message) = (&bench, message.to_owned());
+        let details: Vec<_> =
+            details.iter().map(|(path, error)| json!({"path": path, "errors": [error]})).collect();
+        async move {
+            let found = bench.post(path, body).await.expect_status(status).json();
+            assert_eq!(found["message"], message);
+            assert_eq!(found["details"], if details.is_empty() { json!(null) } else { json!(details) });
+        }
+    };
+    check(
+        json!({"old": -1, "x": 1}),
+        422,
+        &format!("/old: {is_what}; /new: is missing, {is_what}; /x: is not known; expected old and new"),
+        &[
+            ("/old", is_what),
+            ("/new", &format!("is missing, {is_what}")),
+            ("/x", "is not known; expected old and new"),
+        ],
+    )
+    .await;
+    let object = "expected an object, {\"old\": id, \"new\": id}";
+    check(json!([]), 422, &format!("/: {object}"), &[("/", object)]).await;
+    check(json!({"old": 2, "new": 7}), 422, "Master 2 is no member.", &[("/old", "Master 2 is no member.")])
+        .await;
+    check(json!({"old": 1, "new": AWAY}), 409, "Master 404 is not there.", &[]).await;
+
+    let type_of = [("content-type", "application/json")];
+    let empty = bench.send_text("POST", path, &type_of, " ").await.expect_status(400).json();
+    let ask = "Send {\"old\": id, \"new\": id} with ids as 'platformd members list' shows them.";
+    assert_eq!(empty["message"], format!("The body is empty. {ask}"));
+    let broken = bench.send_text("POST", path, &type_of, "{\"old\":").await.expect_status(400).json();
+    assert_eq!(broken["message"], format!("The body is not JSON: it breaks off at line 1, column 7. {ask}"));
+    let broken = bench.send_text("POST", path, &type_of, "old=1").await.expect_status(400).json();
+    assert_eq!(broken["message"], format!("The body is not JSON at line 1, column 1. {ask}"));
 }
 
 #[tokio::test]

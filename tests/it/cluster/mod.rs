@@ -4,4 +4,5 @@ mod agents;
 mod dev;
 mod docker;
 mod masters;
+mod members;
 mod rig;

@@ -234,6 +234,24 @@ impl Cluster {
         self.masters[n] = Some(Process::start(&words));
     }
 
+    /// Takes a killed master's data directory away, as a broken disk would.
+    pub fn wipe_master(&mut self, n: usize) {
+        self.masters[n] = None;
+        std::fs::remove_dir_all(self.data_dir(&format!("master{n}"))).unwrap();
+    }
+
+    /// Cluster address of a master.
+    pub fn cluster_address(&self, n: usize) -> &str {
+        &self.cluster[n]
+    }
+
+    /// Gives a master new addresses, as a new machine has them.
+    pub fn move_master(&mut self, n: usize) {
+        let mut addresses = free_addresses(2);
+        self.http[n] = addresses.remove(0);
+        self.cluster[n] = addresses.remove(0);
+    }
+
     pub fn start_agent(&mut self, n: usize) {
         let words = [
             "agent",

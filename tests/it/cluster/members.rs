@@ -1,0 +1,148 @@
+//! A master that lost its disk, and the one that an operator puts in its place.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use super::rig::{Cluster, Process, eventually, get, http};
+use crate::spawned::platformd;
+
+/// Runs `platformd members` against one master; gives its exit code and all that it said.
+fn members(url: &str, words: &[&str]) -> (Option<i32>, String) {
+    let url = format!("http://{url}");
+    let words = [&["members"], words, &["--url", &url]].concat();
+    let Output { status, stdout, stderr } = platformd(&words).output().unwrap();
+    let said = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (status.code(), said)
+}
+
+/// Makes an app without instances through any master, and waits until that is acknowledged.
+fn write(cluster: &Cluster, id: &str) {
+    let body = json!({"cmd": "true", "instances": 0}).to_string();
+    eventually("a write is acknowledged", || {
+        let mut masters = cluster.http.iter();
+        masters.find_map(|master| {
+            let answer = http(master, "PUT", &format!("/v2/apps{id}"), &[("Idempotency-Key", id)], &body)?;
+            (answer.status < 300).then_some(())
+        })
+    });
+}
+
+/// Apps in the state of this very master, however far it is.
+fn apps_of(master: &str) -> Option<usize> {
+    Some(get(master, "/v2/apps?stale=true")?.json()["apps"].as_array()?.len())
+}
+
+/// What `asked` says of the master at a cluster address.
+fn listed(asked: &str, cluster: &str) -> Vec<Value> {
+    let answer = get(asked, "/v1/members").unwrap().json();
+    let all = answer["members"].as_array().unwrap();
+    all.iter().filter(|member| member["cluster"] == cluster).cloned().collect()
+}
+
+/// A cluster of which one master, no leader, lost its process and its disk; who it was.
+fn with_a_lost_master() -> (Cluster, usize) {
+    let mut cluster = Cluster::start(3, 0, "process");
+    for n in 0..5 {
+        write(&cluster, &format!("/written/n{n}"));
+    }
+    let lost = (cluster.leader() + 1) % 3;
+    cluster.masters[lost].as_mut().unwrap().kill();
+    cluster.wipe_master(lost);
+    (cluster, lost)
+}
+
+#[test]
+fn a_new_master_takes_the_place_of_a_lost_one() {
+    let (mut cluster, lost) = with_a_lost_master();
+    let old = cluster.cluster_address(lost).to_owned();
+    cluster.move_master(lost);
+    cluster.start_master(lost);
+    let new = cluster.cluster_address(lost).to_owned();
+    let leader = cluster.leader();
+    let asked = cluster.http[leader].clone();
+    eventually("the new master introduces itself", || (!listed(&asked, &new).is_empty()).then_some(()));
+    assert_eq!(listed(&asked, &new)[0]["votes"], false);
+
+    let (code, said) = members(&asked, &["replace", &old, &new]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("took the place of"), "{said}");
+    assert_eq!(listed(&asked, &new)[0]["votes"], true);
+    assert_eq!(listed(&asked, &old).iter().filter(|member| member["votes"] == true).count(), 0);
+    eventually("it has a full copy", || (apps_of(&cluster.http[lost])? == 5).then_some(()));
+
+    // Its voice counts: with one of the old ones gone it makes the majority.
+    let other = (0..3).find(|n| *n != lost && *n != leader).unwrap();
+    cluster.masters[other].as_mut().unwrap().kill();
+    write(&cluster, "/after");
+    eventually("it has the new write", || (apps_of(&cluster.http[lost])? == 6).then_some(()));
+    eventually("nobody lists the lost one", || {
+        let (code, said) = members(&asked, &["list"]);
+        (code == Some(0) && !said.contains(&old)).then_some(())
+    });
+}
+
+#[test]
+fn an_emptied_master_at_its_old_address_is_a_stranger_until_it_replaces_itself() {
+    let (mut cluster, lost) = with_a_lost_master();
+    cluster.start_master(lost);
+    let at = cluster.cluster_address(lost).to_owned();
+    let asked = cluster.http[cluster.leader()].clone();
+    let stranger = eventually("the emptied master introduces itself", || {
+        listed(&asked, &at).into_iter().find(|member| member["votes"] == false)
+    });
+    write(&cluster, "/meanwhile");
+    assert_eq!(apps_of(&cluster.http[lost]), Some(0), "a stranger got entries");
+    let leader = get(&cluster.http[lost], "/v1/members").unwrap().json();
+    assert!(leader["members"].as_array().unwrap().iter().all(|it| it["votes"] == false), "{leader}");
+
+    let (code, said) = members(&asked, &["replace", &at, &at]);
+    assert_eq!(code, Some(0), "{said}");
+    let now = listed(&asked, &at);
+    assert_eq!((now.len(), &now[0]["id"], &now[0]["votes"]), (1, &stranger["id"], &json!(true)), "{now:?}");
+    eventually("it has a full copy", || (apps_of(&cluster.http[lost])? == 6).then_some(()));
+}
+
+#[test]
+fn a_replacement_that_cannot_be_says_what_to_do_first() {
+    let (mut cluster, lost) = with_a_lost_master();
+    let leader = cluster.leader();
+    let asked = cluster.http[leader].clone();
+    let id = |member: &Value| member["id"].as_str().unwrap().to_owned();
+    let old = id(&listed(&asked, cluster.cluster_address(lost))[0]);
+    let own = id(&listed(&asked, cluster.cluster_address(leader))[0]);
+    let refuse = |old: &str, new: &str, status: u16, parts: &[&str]| {
+        let body = json!({"old": old, "new": new}).to_string();
+        let answer = http(&asked, "POST", "/v1/members/replace", &[], &body).unwrap();
+        assert_eq!(answer.status, status, "{}", answer.body);
+        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        for part in parts {
+            assert!(message.contains(part), "{message:?} lacks {part:?}");
+        }
+    };
+    refuse("12345", &old, 422, &["member 12345", "list the members"]);
+    refuse(&old, "12345", 409, &["master 12345", "--masters"]);
+    refuse(&own, "12345", 409, &[&own, "while it leads", "DELETE /v2/leader"]);
+    refuse(&old, &own, 409, &[&own, "a member already"]);
+
+    // One that introduced itself and went away again.
+    cluster.move_master(lost);
+    cluster.start_master(lost);
+    let at = cluster.cluster_address(lost).to_owned();
+    let new = id(&eventually("it introduces itself", || listed(&asked, &at).first().cloned()));
+    cluster.masters[lost].as_mut().unwrap().kill();
+    refuse(&old, &new, 409, &[&new, &at, "see that it runs"]);
+
+    // One that is alone in a cluster of its own.
+    cluster.wipe_master(lost);
+    let dir = cluster.data_dir(&format!("master{lost}"));
+    let alone = ["master", "--data-dir", &dir, "--http", &cluster.http[lost], "--cluster", &at];
+    let mut founder = Process::start(&alone.map(str::to_owned));
+    eventually("it leads alone", || get(&cluster.http[lost], "/v2/leader").filter(|it| it.status == 200));
+    founder.kill();
+    cluster.start_master(lost);
+    let new = id(&eventually("it introduces itself", || {
+        listed(&asked, &at).into_iter().find(|member| id(member) != new)
+    }));
+    refuse(&old, &new, 409, &[&new, "another cluster", "empty"]);
+}
