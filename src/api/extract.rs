@@ -24,6 +24,9 @@ const DISCARDED_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Longest time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Every parameter that is read by [`Query::flag`].
+const SWITCHES: [&str; 5] = ["force", "partialUpdate", "scale", "stale", "wipe"];
+
 /// Query parameters in order; names may repeat.
 #[derive(Clone, Debug, Default)]
 pub struct Query(Vec<(String, String)>);
@@ -58,6 +61,13 @@ impl Query {
     /// Source: Java's `Boolean.valueOf`, which Marathon's clients have learnt to suit.
     pub fn flag(&self, name: &str, default: bool) -> bool {
         self.get(name).map_or(default, |value| value.eq_ignore_ascii_case("true"))
+    }
+
+    /// Switches whose text is neither `true` nor `false`, as warnings.
+    pub fn odd_flags(&self) -> Vec<String> {
+        let is_odd = |value: &str| !["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word));
+        let odd = self.0.iter().filter(|(name, value)| SWITCHES.contains(&name.as_str()) && is_odd(value));
+        odd.map(|(name, value)| format!("'{name}={value}' counts as false; say true or false")).collect()
     }
 
     /// Whether the caller accepts state that may lag behind.
@@ -191,5 +201,9 @@ mod tests {
         assert!(query.flag("absent", true));
         assert_eq!(query.all("embed").collect::<Vec<_>>(), ["a", "b/c d"]);
         assert_eq!(query.get("x"), Some("%zz"));
+        assert_eq!(
+            query.odd_flags(),
+            ["'scale=1' counts as false; say true or false", "'wipe=' counts as false; say true or false"]
+        );
     }
 }

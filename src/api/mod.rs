@@ -55,6 +55,7 @@ pub fn router(context: Context) -> Router {
         .fallback(unknown_uri)
         .method_not_allowed_fallback(method_not_allowed)
         // Bottom to top: the last layer is the outermost.
+        .layer(middleware::from_fn(name_odd_flags))
         .layer(middleware::from_fn(within_deadline))
         .layer(middleware::from_fn_with_state(context.clone(), leader_proxy::forward_unless_leader))
         .layer(middleware::from_fn(refuse_large_bodies))
@@ -116,6 +117,13 @@ async fn refuse_large_bodies(request: Request, next: Next) -> Response {
         extract::discard(request.into_body()).await;
     }
     extract::too_large().into_response()
+}
+
+/// Tells of switches such as `force=1`, which count as false.
+async fn name_odd_flags(query: extract::Query, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    write_request::warn(&mut response, &query.odd_flags());
+    response
 }
 
 /// Gives up on a request that takes too long, such as a write behind many others.

@@ -125,7 +125,12 @@ pub fn written_at(status: StatusCode, body: &Value, index: u64) -> Response {
     response
 }
 
-/// Names oddities of the document, such as unknown fields, in `Warning` headers: Marathon
+/// Tells of a parameter with a value that means nothing.
+pub fn unknown_value(name: &str, value: &str) -> String {
+    format!("unknown value '{name}={value}'")
+}
+
+/// Names oddities of the request, such as unknown fields, in `Warning` headers: Marathon
 /// accepted them silently, and so typos went unseen.
 pub fn warn(response: &mut Response, warnings: &[String]) {
     for warning in warnings.iter().take(WARNINGS_MAX) {

@@ -44,7 +44,24 @@ fn in_element(error: AppError, at: usize) -> AppError {
     }
 }
 
-/// Reads one definition for `app`. The `id` in it is ignored: the path, or the caller, named the app.
+/// Reads one definition for the app that a path names: the `id` in it is ignored, as in
+/// Marathon, and one that names another app is told of.
+fn asked_at_path(app: &AppId, body: Value, is_partial: bool) -> Result<Asked, AppError> {
+    let other = body.get("id").filter(|id| !id.is_null() && !names(id, app)).is_some();
+    let mut asked = asked(app, body, is_partial)?;
+    if other {
+        asked.warnings.insert(0, format!("field '/id' is ignored: the path names '{app}'"));
+    }
+    Ok(asked)
+}
+
+/// Whether an `id` as clients write it, absolute or within the app's group, is this app's.
+fn names(id: &Value, app: &AppId) -> bool {
+    let text = id.as_str().unwrap_or_default();
+    ["/", app.parent()].iter().any(|group| AppId::resolve(text, group).is_ok_and(|id| id == *app))
+}
+
+/// Reads one definition for `app`. The `id` in it is ignored: the caller knows it.
 fn asked(app: &AppId, mut body: Value, is_partial: bool) -> Result<Asked, AppError> {
     if let Some(fields) = body.as_object_mut() {
         fields.remove("id");
@@ -127,7 +144,7 @@ pub(super) async fn put(
     let app = AppId::parse(id.as_str())
         .map_err(|error| AppError::NotValid(vec![Violation::new("/id", error.to_string())]))?;
     let body = parse_body(request.json_bytes()?)?;
-    let asked = asked(&app, body, request.query.flag("partialUpdate", true))?;
+    let asked = asked_at_path(&app, body, request.query.flag("partialUpdate", true))?;
     let edits = vec![(app.clone(), asked.merge.into_edit(true))];
     let started = context.control.edit_apps(edits, request.options(false)).await?;
     let status = if started.created { StatusCode::CREATED } else { StatusCode::OK };
@@ -147,7 +164,7 @@ pub(super) async fn patch(
 ) -> Result<Response, ApiError> {
     let body = parse_body(request.json_bytes()?)?;
     let app = named(id)?;
-    let asked = asked(&app, body, true)?;
+    let asked = asked_at_path(&app, body, true)?;
     let edits = vec![(app, asked.merge.into_edit(false))];
     let started = context.control.edit_apps(edits, request.options(false)).await?;
     let mut response = result(StatusCode::OK, &started);

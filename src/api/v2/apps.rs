@@ -14,6 +14,7 @@ use crate::api::wire::app::{AppInfo, Embeds, app_json};
 use crate::api::wire::counts::{Counts, task_stats};
 use crate::api::wire::selector::Selector;
 use crate::api::wire::task::{TaskContext, task_json};
+use crate::api::write_request::{unknown_value, warn};
 use crate::domain::{AppId, AppVersion, SpecVersion, Timestamp};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
@@ -27,9 +28,10 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// What `embed` parameters ask for; unknown ones are passed over, as Marathon does.
-    fn of(query: &Query) -> Self {
-        let mut wanted = Self::default();
+    /// What `embed` parameters ask for; unknown ones are passed over, as Marathon does, and
+    /// told of.
+    fn of(query: &Query) -> (Self, Vec<String>) {
+        let (mut wanted, mut warnings) = (Self::default(), Vec::new());
         for embed in query.all("embed") {
             let prefixes = ["group.apps.", "apps.", "app."];
             let name = prefixes.iter().find_map(|prefix| embed.strip_prefix(prefix)).unwrap_or(embed);
@@ -39,10 +41,11 @@ impl Wanted {
                 "failures" => (wanted.tasks, wanted.last_task_failure) = (true, true),
                 "readiness" => wanted.readiness = true,
                 "taskStats" => wanted.task_stats = true,
-                _ => {}
+                "counts" | "deployments" => {} // Always shown.
+                _ => warnings.push(unknown_value("embed", embed)),
             }
         }
-        wanted
+        (wanted, warnings)
     }
 }
 
@@ -119,7 +122,7 @@ pub(in crate::api) async fn list(State(context): State<Context>, query: Query) -
         labels.map_err(|error| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     let contains = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
     let view = context.read(query.is_stale()).await?;
-    let (wanted, now) = (Wanted::of(&query), context.now());
+    let ((wanted, warnings), now) = (Wanted::of(&query), context.now());
     let apps: Vec<Value> = all_apps(&view)
         .filter(|app| query.get("id").is_none_or(|part| contains(app.app.as_str(), part)))
         .filter(|app| {
@@ -128,24 +131,31 @@ pub(in crate::api) async fn list(State(context): State<Context>, query: Query) -
         .filter(|app| labels.as_ref().is_none_or(|labels| labels.matches(&app.spec.labels)))
         .map(|app| info(&view, app, wanted, now))
         .collect();
-    Ok(Json(json!({ "apps": apps })).into_response())
+    let mut response = Json(json!({ "apps": apps })).into_response();
+    warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// `GET /v2/apps/{id}`
 pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Result<Response, ApiError> {
     let view = context.read(query.is_stale()).await?;
-    let wanted = Wanted { tasks: true, last_task_failure: true, ..Wanted::of(query) };
+    let (embedded, warnings) = Wanted::of(query);
+    let wanted = Wanted { tasks: true, last_task_failure: true, ..embedded };
     let app = info(&view, found(&view, id)?, wanted, context.now());
-    Ok(Json(json!({ "app": app })).into_response())
+    let mut response = Json(json!({ "app": app })).into_response();
+    warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// `GET /v2/apps/{group}/*`
 pub(super) async fn list_group(context: &Context, group: &str, query: &Query) -> Result<Response, ApiError> {
     let view = context.read(query.is_stale()).await?;
-    let (wanted, now) = (Wanted::of(query), context.now());
+    let ((wanted, warnings), now) = (Wanted::of(query), context.now());
     let apps: Vec<Value> =
         apps_below(&view, group)?.into_iter().map(|app| info(&view, app, wanted, now)).collect();
-    Ok(Json(json!({ "*": apps })).into_response())
+    let mut response = Json(json!({ "*": apps })).into_response();
+    warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// `GET /v2/apps/{id}/versions`

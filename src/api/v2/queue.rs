@@ -16,6 +16,7 @@ use crate::api::headers::INDEX;
 use crate::api::wire;
 use crate::api::wire::app::app_json;
 use crate::api::wire::queue::{QueueItem, item_json};
+use crate::api::write_request::{unknown_value, warn};
 use crate::domain::{AppId, Timestamp};
 use crate::scheduler::{self, Funnel};
 use crate::state::ClusterState;
@@ -45,12 +46,17 @@ fn waiting_by_app(state: &ClusterState, now: Timestamp) -> BTreeMap<AppId, Waiti
 
 /// `GET /v2/queue`
 pub(in crate::api) async fn list(State(context): State<Context>, query: Query) -> Result<Response, ApiError> {
-    let with_offers = query.all("embed").any(|embed| embed == "lastUnusedOffers");
+    let (offers, unknown): (Vec<&str>, Vec<&str>) =
+        query.all("embed").partition(|embed| *embed == "lastUnusedOffers");
+    let warnings: Vec<String> = unknown.iter().map(|value| unknown_value("embed", value)).collect();
     let view = context.read(query.is_stale()).await?;
     let now = context.now();
     let waiting = waiting_by_app(&view, now);
-    let items = waiting.iter().filter_map(|(app, waiting)| item(&view, app, waiting, now, with_offers));
-    Ok(Json(json!({ "queue": items.collect::<Vec<_>>() })).into_response())
+    let items =
+        waiting.iter().filter_map(|(app, waiting)| item(&view, app, waiting, now, !offers.is_empty()));
+    let mut response = Json(json!({ "queue": items.collect::<Vec<_>>() })).into_response();
+    warn(&mut response, &warnings);
+    Ok(response)
 }
 
 fn item(

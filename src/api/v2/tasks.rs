@@ -15,7 +15,7 @@ use crate::api::ops::accepted;
 use crate::api::wire::decode::{AppError, parse_body};
 use crate::api::wire::deployment::result_json;
 use crate::api::wire::task::{AppTasks, TaskContext, state_name, tasks_text};
-use crate::api::write_request::{WriteRequest, warn, written, written_at};
+use crate::api::write_request::{WriteRequest, unknown_value, warn, written, written_at};
 use crate::control::Kill;
 use crate::domain::{AppVersion, TaskId, Violation};
 use crate::state::{ClusterState, TaskRow};
@@ -41,16 +41,20 @@ pub(super) fn text_answer<'a>(state: &'a ClusterState, apps: &[&'a AppVersion]) 
     ([(header::CONTENT_TYPE, TEXT)], tasks_text(&lines)).into_response()
 }
 
-/// The states that `status` parameters ask for; unknown ones are passed over, and without
-/// a known one nothing is filtered.
-fn wanted_states(query: &Query) -> Vec<&'static str> {
-    let words = query.all("status").chain(query.all("status[]"));
-    let known = words.filter_map(|word| match word.to_ascii_lowercase().as_str() {
-        "running" => Some("TASK_RUNNING"),
-        "staging" => Some("TASK_STAGING"),
-        _ => None,
-    });
-    known.collect()
+/// The states that `status` parameters ask for; unknown ones are passed over and told of,
+/// and without a known one nothing is filtered.
+fn wanted_states(query: &Query) -> (Vec<&'static str>, Vec<String>) {
+    let (mut states, mut warnings) = (Vec::new(), Vec::new());
+    for name in ["status", "status[]"] {
+        for word in query.all(name) {
+            match word.to_ascii_lowercase().as_str() {
+                "running" => states.push("TASK_RUNNING"),
+                "staging" => states.push("TASK_STAGING"),
+                _ => warnings.push(unknown_value(name, word)),
+            }
+        }
+    }
+    (states, warnings)
 }
 
 /// `GET /v2/tasks`
@@ -63,14 +67,16 @@ pub(in crate::api) async fn list(
     if wants_text(&headers) {
         return Ok(text_answer(&view, &all_apps(&view).collect::<Vec<_>>()));
     }
-    let states = wanted_states(&query);
+    let (states, warnings) = wanted_states(&query);
     let is_wanted = |task: &TaskRow| states.is_empty() || states.contains(&state_name(task));
     let shown = all_apps(&view).flat_map(|app| shown_tasks(&view, &app.app));
     let tasks: Vec<Value> = shown
         .filter(|(_, task)| is_wanted(task))
         .map(|(row, task)| shown_task_json(&view, row, task, TaskContext { service_ports: true }))
         .collect();
-    Ok(Json(json!({ "tasks": tasks })).into_response())
+    let mut response = Json(json!({ "tasks": tasks })).into_response();
+    warn(&mut response, &warnings);
+    Ok(response)
 }
 
 /// `POST /v2/tasks/delete`

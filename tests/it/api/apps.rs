@@ -257,6 +257,29 @@ async fn unknown_fields_are_accepted_and_named() {
 }
 
 #[tokio::test]
+async fn an_id_in_the_body_yields_to_the_path_and_is_told_of() {
+    let bench = Bench::default();
+    let put = async |path: &str, id: serde_json::Value| {
+        let answer = bench.put(path, json!({"id": id, "cmd": "x", "instances": 0})).await;
+        bench.settle();
+        (answer.status.as_u16(), answer.header("warning").to_owned())
+    };
+    let told = |path: &str| format!("299 platformd \"field '/id' is ignored: the path names '{path}'\"");
+    assert_eq!(put("/v2/apps/g/a", json!("/other")).await, (201, told("/g/a")));
+    assert_eq!(put("/v2/apps/g/a", json!(7)).await, (200, told("/g/a")));
+    for same in [json!("/g/a"), json!("g/a"), json!("a"), json!(null)] {
+        assert_eq!(put("/v2/apps/g/a", same).await, (200, String::new()));
+    }
+    let full = json!({"id": "/other", "cmd": "y"});
+    let answer = bench.put("/v2/apps/g/a?partialUpdate=false", full).await.expect_status(200);
+    assert_eq!(answer.header("warning"), told("/g/a"));
+    bench.settle();
+    let answer = bench.patch("/v2/apps/g/a", json!({"id": "/other", "cmd": "z"})).await.expect_status(200);
+    assert_eq!(answer.header("warning"), told("/g/a"));
+    assert_eq!(bench.state().apps.len(), 1);
+}
+
+#[tokio::test]
 async fn the_hundred_and_first_deployment_waits() {
     let bench = Bench::default();
     for at in 0..100 {

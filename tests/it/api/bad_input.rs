@@ -90,6 +90,7 @@ async fn senseless_definitions_are_422_with_paths() {
     let cases = [
         (json!({"id": "/b", "cmd": "x", "args": ["x"]}), "/"),
         (json!({"id": "/b", "cmd": "x", "constraints": [["hostname", "ABOVE", "1"]]}), "/constraints(0)"),
+        (json!({"id": "/b", "cmd": "x", "version": "soon"}), "/version"),
     ];
     for (body, path) in cases {
         for answer in refused_everywhere(&body.to_string(), 422).await {
@@ -134,6 +135,10 @@ async fn version_beside_other_fields_is_422() {
         answer.text
     );
     bench.put("/v2/apps/a", json!({"version": "2019-01-01T00:00:00Z"})).await.expect_status(404);
+    // In a full definition a good one has no effect.
+    let body = json!({"id": "/b", "cmd": "x", "version": "2019-01-01T00:00:00Z"});
+    let created = bench.post("/v2/apps", body).await.expect_status(201).json();
+    assert!(created["version"].as_str().unwrap().starts_with("2020-09-13"), "{created}");
 }
 
 #[tokio::test]
@@ -161,6 +166,20 @@ async fn odd_queries_and_headers_are_taken_calmly() {
     for query in ["?", "?&&", "?=x", "?embed", "?embed=%", "?id=%ff", "?stale=maybe", "?label="] {
         let answer = bench.get(&format!("/v2/apps{query}")).await;
         assert!(matches!(answer.status.as_u16(), 200 | 422), "{query}: {}", answer.text);
+    }
+    let odd = bench.get("/v2/apps?embed=zz&embed=apps.tasks&embed=counts&stale=1").await;
+    let named: Vec<_> = odd.headers.get_all("warning").iter().map(|it| it.to_str().unwrap()).collect();
+    assert_eq!(
+        named,
+        [
+            "299 platformd \"unknown value 'embed=zz'\"",
+            "299 platformd \"'stale=1' counts as false; say true or false\""
+        ]
+    );
+    assert!(odd.json()["apps"][0]["tasks"].is_array());
+    for path in ["/v2/apps/a", "/v2/apps/*", "/v2/queue"] {
+        let answer = bench.get(&format!("{path}?embed=zz")).await.expect_status(200);
+        assert_eq!(answer.header("warning"), "299 platformd \"unknown value 'embed=zz'\"", "{path}");
     }
     for accept in ["", ";;;", "text/*;q=x", ",,,", "*/*;q=-1"] {
         bench.ask("GET", "/v2/tasks", &[("accept", accept)]).await.expect_status(200);

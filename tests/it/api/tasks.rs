@@ -37,6 +37,10 @@ async fn tasks_are_filtered_by_status() {
     assert_eq!(count("?status=running").await, 1);
     assert_eq!(count("?status%5B%5D=running&status[]=staging").await, 2);
     assert_eq!(count("?status=nonsense").await, 2);
+    let odd = bench.get("/v2/tasks?status=zz&status[]=RUNNING").await;
+    assert_eq!(odd.header("warning"), "299 platformd \"unknown value 'status=zz'\"");
+    assert_eq!(odd.json()["tasks"].as_array().unwrap().len(), 1);
+    assert_eq!(bench.get("/v2/tasks?status=staging").await.header("warning"), "");
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::super::decode::AppError;
 use super::super::reader::{Fields, Item, Problems, items_at, text_at};
 use super::{health, network};
 use crate::domain::{
-    AppId, Backoff, Constraint, IdError, KillSelection, Millionths, Operator, RunSpec, Scalar,
+    AppId, Backoff, Constraint, IdError, KillSelection, Millionths, Operator, RunSpec, Scalar, Timestamp,
     UnreachableStrategy, UpgradeStrategy,
 };
 
@@ -21,8 +21,7 @@ const AMOUNT_MAX: f64 = 1e12;
 const FACTOR_MAX: f64 = 1e9;
 
 /// What only the server writes; clients send it back with what they got.
-const READ_ONLY: [&str; 13] = [
-    "version",
+const READ_ONLY: [&str; 12] = [
     "versionInfo",
     "tasksStaged",
     "tasksRunning",
@@ -36,6 +35,11 @@ const READ_ONLY: [&str; 13] = [
     "readinessCheckResults",
     "storeUrls",
 ];
+
+/// Whether a field is of the app's content, rather than naming it or telling of its standing.
+pub(super) fn is_content(name: &str) -> bool {
+    !["id", "version"].contains(&name) && !READ_ONLY.contains(&name)
+}
 
 /// A definition that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +73,10 @@ pub(in super::super) fn read_app(
 ) -> Option<(Option<AppId>, RunSpec)> {
     let mut fields = Fields::open(value, path, problems)?;
     fields.skip(&READ_ONLY);
+    // Of no effect here, yet a bad one is refused, as in Marathon.
+    if let Some(Err(message)) = fields.text("version").map(|raw| parse_version(&raw)) {
+        fields.refuse("version", message);
+    }
     let id = read_id(&mut fields, base_group);
     let group = id.as_ref().map_or(base_group, AppId::parent).to_owned();
 
@@ -87,6 +95,12 @@ pub(in super::super) fn read_app(
     refuse_what_is_not_built(&mut fields);
     fields.finish();
     Some((id, spec))
+}
+
+/// A version as clients write it, or what was expected. Source: the spec's preface.
+pub(super) fn parse_version(raw: &str) -> Result<Timestamp, String> {
+    let message = || format!("Invalid timestamp provided '{raw}'. Expecting ISO-8601 datetime string.");
+    Timestamp::parse(raw).ok_or_else(message)
 }
 
 fn read_id(fields: &mut Fields, base_group: &str) -> Option<AppId> {

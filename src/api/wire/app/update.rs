@@ -4,27 +4,10 @@
 use serde_json::{Map, Value};
 
 use super::super::decode::{AppError, into_map};
-use super::super::reader::{Fields, Problems};
-use super::definition::read_app;
+use super::super::reader::Problems;
+use super::definition::{is_content, parse_version, read_app};
 use super::{encode, network};
 use crate::domain::{AppId, RunSpec, Timestamp, Violation};
-
-/// Fields that only the server writes or that name the app; they do not count as content.
-const NOT_CONTENT: [&str; 13] = [
-    "id",
-    "version",
-    "versionInfo",
-    "tasksStaged",
-    "tasksRunning",
-    "tasksHealthy",
-    "tasksUnhealthy",
-    "deployments",
-    "tasks",
-    "lastTaskFailure",
-    "taskStats",
-    "tasksStats",
-    "readinessCheckResults",
-];
 
 /// A partial definition: what PUT (by default) and PATCH send.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,11 +30,11 @@ pub struct AppUpdate {
 pub fn decode_update(body: &Value) -> Result<AppUpdate, AppError> {
     let problems = Problems::default();
     let read = read_app(body, "", "/", &problems);
-    let version = read_version(body, &problems);
+    let version = body.get("version").and_then(Value::as_str).map(parse_version);
     let warnings = problems.settle_types()?;
     let body: Map<String, Value> =
         into_map(body.clone()).into_iter().filter(|(_, value)| !value.is_null()).collect();
-    let has_content = body.keys().any(|name| !NOT_CONTENT.contains(&name.as_str()));
+    let has_content = body.keys().any(|name| is_content(name));
     let version = match version {
         Some(Err(message)) => return Err(AppError::NotValid(vec![Violation::new("/version", message)])),
         Some(Ok(_)) if has_content => {
@@ -64,14 +47,6 @@ pub fn decode_update(body: &Value) -> Result<AppUpdate, AppError> {
     let id = read.and_then(|(id, _)| id);
     let group = id.as_ref().map_or("/", AppId::parent).to_owned();
     Ok(AppUpdate { id, version, warnings, body, group })
-}
-
-fn read_version(body: &Value, problems: &Problems) -> Option<Result<Timestamp, String>> {
-    // A body that is no object was noted by the caller's first reading.
-    body.as_object()?;
-    let raw = Fields::open(body, "", problems)?.text("version")?;
-    let message = || format!("Invalid timestamp provided '{raw}'. Expecting ISO-8601 datetime string.");
-    Some(Timestamp::parse(&raw).ok_or_else(message))
 }
 
 impl AppUpdate {
@@ -88,9 +63,7 @@ impl AppUpdate {
     /// [`AppError`] when the two together make no sense.
     pub fn merge(&self, current: &RunSpec) -> Result<RunSpec, AppError> {
         let mut body = self.body.clone();
-        for name in NOT_CONTENT {
-            body.remove(name);
-        }
+        body.retain(|name, _| is_content(name));
         let mut merged = encode::canonical(current);
         settle_process(&body, &mut merged);
         settle_ports(&mut body, &mut merged, current);
