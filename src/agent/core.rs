@@ -96,9 +96,13 @@ impl AgentCore {
         live.map(|task| task.record.launch.kill_grace).max().unwrap_or_default()
     }
 
-    /// Whether a leader has all the news.
-    pub(crate) fn is_all_told(&self) -> bool {
+    fn is_all_told(&self) -> bool {
         self.tasks.values().all(|task| task.record.unacknowledged.is_empty())
+    }
+
+    /// Whether a leader has all the news, and nothing of any task is left here.
+    pub(crate) fn is_all_removed(&self) -> bool {
+        self.tasks.is_empty()
     }
 
     /// Updates that no leader has acknowledged.

@@ -32,8 +32,8 @@ const PORTS_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// When the agent ends with its tasks: time beyond the longest grace until it gives up.
 const ENDING_MARGIN: Duration = Duration::from_secs(5);
-/// And time to tell the leader of their ends.
-const TELLING_MAX: Duration = Duration::from_secs(1);
+/// And time to tell the leader of their ends and to remove what they left, such as containers.
+const LEAVING_MAX: Duration = Duration::from_secs(5);
 
 pub(super) struct Runtime {
     pub(super) core: AgentCore,
@@ -105,15 +105,16 @@ impl Runtime {
         self.view.leave();
     }
 
-    /// Once every task has ended there is only the leader left to be told.
+    /// Once every task has ended the leader is left to be told; what it has acknowledged is
+    /// removed. Without a leader ended tasks stay, for the next start to tell of.
     fn soon_done(&self, ends_at: Option<Instant>) -> Option<Instant> {
         let ends_at = ends_at?;
         if self.core.live() > 0 {
             return Some(ends_at);
         }
-        let is_told = self.core.is_all_told() || !self.core.is_registered();
+        let is_left = self.core.is_all_removed() || !self.core.is_registered();
         let now = Instant::now();
-        Some(if is_told { now } else { ends_at.min(now + TELLING_MAX) })
+        Some(if is_left { now } else { ends_at.min(now + LEAVING_MAX) })
     }
 
     async fn next(

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::driver::TaskDriver;
 use super::driver::fake::FakeMachine;
 use super::{Agent, AgentHome, AgentParts, AgentSettings, AgentView, PortProbe};
 use crate::domain::{
@@ -343,9 +344,10 @@ async fn tasks_outlive_the_agents_end_unless_it_is_told_to_stop_them() {
     let agent = an_agent(dir.path(), vec![master.address()], &machine, &taking_along);
     let mut session = master.welcome().await;
     let ending = world::spawn(agent.end());
-    session.hears("a", TaskState::Killed).await;
+    let killed = session.hears("a", TaskState::Killed).await;
+    master.acknowledge(&mut session, &killed).await;
     timeout(SOON, ending).await.unwrap().unwrap();
-    assert!(machine.running().is_empty());
+    assert_eq!(machine.driver().list().await.unwrap(), [], "what it left is removed before the agent ends");
 }
 
 #[tokio::test]

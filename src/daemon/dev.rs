@@ -71,7 +71,8 @@ pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle) -> Result<
     ended
 }
 
-/// Puts the app, says what there is, and then has nothing more to do. Ends only when the
+/// Puts the apps, says what there is (without a file: what an earlier run left), and then
+/// has nothing more to do. Ends only when the
 /// app was refused.
 async fn attend(
     settings: &DevSettings,
@@ -87,22 +88,22 @@ async fn attend(
             break;
         }
     }
-    if let Some(app) = app {
-        let id = app.first().map(|(id, _)| id.clone());
-        if let Err(error) = dev_app::put(masters, app).await {
-            return error;
-        }
-        if let Some(id) = id {
-            match dev_app::answers_at(masters, &id).await {
-                Some(place) => println!("App      {id} answers at http://{place}"),
-                None => println!("App      {id} waits; why: curl -s {http}/v2/queue"),
+    let apps = match app {
+        Some(app) => {
+            let ids = app.iter().map(|(id, _)| id.clone()).collect();
+            if let Err(error) = dev_app::put(masters, app).await {
+                return error;
             }
-            println!("Try      curl -s '{http}/v2/apps/{id}?embed=app.tasks'");
+            ids
         }
-    } else {
-        println!(
+        None => dev_app::resumed(masters).await,
+    };
+    dev_app::tell(masters, &http, &apps).await;
+    match apps.first() {
+        Some(id) => println!("Try      curl -s '{http}/v2/apps/{id}?embed=app.tasks'"),
+        None => println!(
             "Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d @hello.json"
-        );
+        ),
     }
     println!(
         "State    {} (kept; --fresh begins anew). Ctrl-C stops everything.",

@@ -1,9 +1,10 @@
 //! The file that `platformd dev` is given: read, put, and found running.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::master::RunningMaster;
 use crate::api::wire::app::decode_app;
@@ -12,6 +13,7 @@ use crate::api::wire::group::decode_group;
 use crate::cli::{ExitError, exit_code};
 use crate::control::{ControlError, Edit, Merge, WriteOptions};
 use crate::domain::{AppId, RunSpec, Violation};
+use crate::store::StateStore;
 
 /// Apps of a file.
 pub(super) type Apps = Vec<(AppId, RunSpec)>;
@@ -19,7 +21,10 @@ pub(super) type Apps = Vec<(AppId, RunSpec)>;
 /// Longest wait for a leader to take the app.
 const PUT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest wait for the first task before the reader is told where to look.
+/// Most apps that are told of one by one.
+const TOLD_MAX: usize = 10;
+
+/// Longest wait for first tasks, all together, before the reader is told where to look.
 const RUNNING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Pause between two tries while masters elect.
@@ -88,19 +93,50 @@ async fn put_once(master: &RunningMaster, apps: &Apps) -> Result<(), ControlErro
     master.control.edit_apps(edits, WriteOptions::default()).await.map(drop)
 }
 
-/// Host and port of the app's first task, once it runs.
-pub(super) async fn answers_at(masters: &[RunningMaster], app: &AppId) -> Option<String> {
-    let store = &masters.first()?.store;
-    let mut applied = store.applied();
-    let running = async {
+/// Apps that an earlier run left; asked once a master leads, and none when none does in time.
+pub(super) async fn resumed(masters: &[RunningMaster]) -> Vec<AppId> {
+    let asking = async {
         loop {
-            let view = store.snapshot();
-            let serving = view.instances_of(app).find(|row| row.is_serving(0));
-            if let Some(task) = serving.and_then(|row| row.task.as_ref()) {
-                return task.ports.first().map(|port| format!("{}:{port}", task.hostname));
+            for master in masters {
+                if let Ok(view) = master.store.fresh_snapshot().await {
+                    return view.apps.iter().map(|(id, _)| id.clone()).collect();
+                }
             }
-            applied.changed().await.ok()?;
+            tokio::time::sleep(RETRY).await;
         }
     };
-    timeout(RUNNING_TIMEOUT, running).await.ok().flatten()
+    timeout(PUT_TIMEOUT, asking).await.unwrap_or_default()
+}
+
+/// Prints one line an app: where it answers, or why it does not.
+pub(super) async fn tell(masters: &[RunningMaster], http: &str, apps: &[AppId]) {
+    let Some(store) = masters.first().map(|master| &master.store) else { return };
+    let until = Instant::now() + RUNNING_TIMEOUT;
+    for app in apps.iter().take(TOLD_MAX) {
+        match timeout_at(until, standing(store, app)).await {
+            Ok(Some(standing)) => println!("App      {app} {standing}"),
+            _ => println!("App      {app} waits; why: curl -s {http}/v2/queue"),
+        }
+    }
+    let more = apps.len().saturating_sub(TOLD_MAX);
+    if more > 0 {
+        println!("         and {more} more: curl -s {http}/v2/apps");
+    }
+}
+
+/// What is to be said of an app, once its first task runs.
+async fn standing(store: &Arc<dyn StateStore>, app: &AppId) -> Option<String> {
+    let mut applied = store.applied();
+    loop {
+        let view = store.snapshot();
+        if view.current(app).is_some_and(|content| content.spec.instances == 0) {
+            return Some("is scaled to no instance".to_owned());
+        }
+        let serving = view.instances_of(app).find(|row| row.is_serving(0));
+        if let Some(task) = serving.and_then(|row| row.task.as_ref()) {
+            let place = task.ports.first().map(|port| format!("answers at http://{}:{port}", task.hostname));
+            return Some(place.unwrap_or_else(|| "runs, without a port".to_owned()));
+        }
+        applied.changed().await.ok()?;
+    }
 }

@@ -93,6 +93,8 @@ fn the_first_command_runs_an_app_and_a_second_start_resumes_it() {
     let mut second = Running::start(&words);
     let api = second.line("API");
     let api = api.trim_start_matches("http://").split_whitespace().next().unwrap().to_owned();
+    let resumed = second.line("App");
+    assert!(resumed.starts_with("/hello answers at http://"), "{resumed}");
     await_answer(&api, "/v2/apps//hello?embed=app.tasks", "TASK_RUNNING");
     assert_eq!(second.stop(Signal::TERM), Some(0));
 

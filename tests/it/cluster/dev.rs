@@ -1,5 +1,6 @@
 //! `platformd dev`, as the README tells a new user.
 
+use platformd::testkit::image::{TestImage, docker};
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -118,6 +119,60 @@ fn fresh_leaves_a_running_dev_alone_and_stops_what_a_killed_one_left() {
     assert_eq!(get(&api, "/v2/apps").unwrap().json(), json!({"apps": []}));
     third.signal(Signal::INT);
     assert!(third.wait().success());
+}
+
+#[test]
+fn a_start_without_a_file_tells_of_what_it_resumes() {
+    let dev = Dev::new();
+    let (mut first, api) = dev.start(&["--runtime", "process"]);
+    eventually("no app is told of", || first.text().contains("Try      curl -s -X PUT").then_some(()));
+    for n in 0..12 {
+        put(&api, &format!("/a{n:02}"), &json!({"cmd": "true", "instances": 0})).unwrap();
+    }
+    let busy = json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16, "portDefinitions": []});
+    assert_eq!(put(&api, "/a00", &busy).unwrap().status, 200);
+    put(&api, "/a00", &json!({"instances": 1})).unwrap();
+    running(std::slice::from_ref(&api), "/a00", 1);
+    first.signal(Signal::INT);
+    assert!(first.wait().success(), "{}", first.text());
+
+    let (mut second, _api) = dev.start(&["--runtime", "process"]);
+    eventually("it has told all", || second.text().contains("\nState ").then_some(()));
+    let text = second.text();
+    let told: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("App      ")).collect();
+    assert_eq!(told.len(), 10, "{text}");
+    assert_eq!(told[..2], ["/a00 runs, without a port", "/a01 is scaled to no instance"]);
+    assert!(text.contains("and 2 more: curl -s "), "{text}");
+    second.signal(Signal::INT);
+    assert!(second.wait().success());
+}
+
+#[test]
+fn ctrl_c_and_a_deletion_leave_no_container() {
+    let Some(image) = TestImage::shared("dev-1") else { return };
+    let dev = Dev::new();
+    let id = format!("/dev-{}", std::process::id());
+    let filter = format!("label=platformd.app={id}");
+    let containers = || docker(&["ps", "--all", "--quiet", "--filter", &filter]).unwrap();
+    let (mut first, api) = dev.start(&["--runtime", "docker"]);
+    let app = json!({"cpus": 0.1, "mem": 32, "instances": 2, "taskKillGracePeriodSeconds": 1,
+        "container": {"type": "DOCKER", "docker": {"image": image.name()},
+            "portMappings": [{"containerPort": 8080, "hostPort": 0}]},
+        "networks": [{"mode": "container/bridge"}]});
+    assert_eq!(put(&api, &id, &app).unwrap().status, 201);
+    running(std::slice::from_ref(&api), &id, 2);
+    assert_eq!(containers().lines().count(), 2);
+    first.signal(Signal::INT);
+    assert!(first.wait().success(), "{}", first.text());
+    assert_eq!(containers(), "", "Ctrl-C leaves containers");
+
+    let (mut second, api) = dev.start(&["--runtime", "docker"]);
+    running(std::slice::from_ref(&api), &id, 2);
+    assert_eq!(http(&api, "DELETE", &format!("/v2/apps{id}"), &[], "").unwrap().status, 200);
+    eventually("no container is left", || containers().is_empty().then_some(()));
+    second.signal(Signal::INT);
+    assert!(second.wait().success());
+    assert_eq!(containers(), "");
 }
 
 #[test]
