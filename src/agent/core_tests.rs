@@ -175,6 +175,7 @@ fn brief(effect: &Effect) -> String {
         Effect::Start { launch, check_ports } => {
             format!("start {}{}", launch.task, if *check_ports { "" } else { " again" })
         }
+        Effect::GiveUpStart(task) => format!("give up start {task}"),
         Effect::Wait(handle) => format!("wait {}", handle.task),
         Effect::Stop { handle, grace } => format!("stop {} within {grace:?}", handle.task),
         Effect::Remove(handle) => format!("remove {}", handle.task),
@@ -327,8 +328,23 @@ fn a_stop_during_the_start_waits_for_it() {
     let run = play.run(a_launch("a"));
     play.give(run);
     let stop = play.stop("a");
-    play.check(stop, &["save a Killing", "tell a.1 Killing", "after 5s Resend"]);
+    play.check(stop, &["save a Killing", "tell a.1 Killing", "give up start a", "after 5s Resend"]);
     play.check(started("a"), &["save a Killing", "stop a within 3s", "wait a"]);
+}
+
+#[test]
+fn a_start_that_was_given_up_ends_the_task_once_nothing_of_it_is_found() {
+    let mut play = Play::new();
+    let run = play.run(a_launch("a"));
+    play.give(run);
+    let stop = play.stop("a");
+    play.give(stop);
+    play.check(not_started("a", away()), &["stop a within 3s", "wait a"]);
+    play.give(Input::StopPassed { task: TaskId::new("a"), result: Ok(()) });
+    play.check(
+        Input::Ended { task: TaskId::new("a"), result: Err(DriverError::Missing) },
+        &["save a Killed", "tell a.2 Killed"],
+    );
 }
 
 #[test]

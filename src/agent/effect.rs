@@ -120,6 +120,8 @@ pub(crate) enum Effect {
         /// Look first whether strangers hold its ports; not when an earlier try may run.
         check_ports: bool,
     },
+    /// End a start under way as soon as nothing is half made, such as while an image is pulled.
+    GiveUpStart(TaskId),
     /// Wait for the end of a task.
     Wait(TaskHandle),
     /// Stop a task.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::AgentParts;
 use super::PortProbe;
@@ -33,6 +34,8 @@ pub(super) struct Operations {
     results: mpsc::Sender<Input>,
     running: JoinSet<()>,
     checks: BTreeMap<TaskId, Vec<AbortHandle>>,
+    /// Starts of tasks that nothing was removed of since.
+    given_up: BTreeMap<TaskId, CancellationToken>,
     starts: Arc<Semaphore>,
     endings: Arc<Semaphore>,
     probes: Arc<Semaphore>,
@@ -48,6 +51,7 @@ impl Operations {
             results,
             running: JoinSet::new(),
             checks: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             starts: Arc::new(Semaphore::new(STARTS_MAX)),
             endings: Arc::new(Semaphore::new(ENDINGS_MAX)),
             probes: Arc::new(Semaphore::new(PROBES_MAX)),
@@ -66,9 +70,19 @@ impl Operations {
         let (driver, starts) = (self.driver.clone(), self.starts.clone());
         let timed = self.timed("start", launch.container.is_some());
         let probe = self.ports.clone().filter(|_| check_ports);
+        let given_up = CancellationToken::new();
+        self.given_up.insert(launch.task.clone(), given_up.clone());
         self.spawn(async move {
-            let _permit = starts.acquire().await;
             let task = launch.task.clone();
+            let _permit = tokio::select! {
+                biased;
+                () = given_up.cancelled() => {
+                    // An earlier try may have made something.
+                    let reason = "the start was given up".to_owned();
+                    return Input::Started { task, result: Err(DriverError::Unavailable { means: timed.means, reason }) };
+                }
+                permit = starts.acquire() => permit,
+            };
             if let Some(probe) = probe {
                 let wanted = PortRanges::of(launch.ports.iter().map(|port| port.host));
                 let taken = world::blocking(move || taken(&*probe, &wanted)).await;
@@ -76,9 +90,15 @@ impl Operations {
                     return Input::PortsTaken { task, taken };
                 }
             }
-            let result = timed.of(driver.start(&launch)).await;
+            let result = timed.of(driver.start_unless(&launch, given_up)).await;
             Input::Started { task, result }
         });
+    }
+
+    pub(super) fn give_up_start(&mut self, task: &TaskId) {
+        if let Some(given_up) = self.given_up.get(task) {
+            given_up.cancel();
+        }
     }
 
     pub(super) fn wait(&mut self, handle: TaskHandle) {
@@ -102,6 +122,7 @@ impl Operations {
     pub(super) fn remove(&mut self, handle: TaskHandle) {
         let (driver, endings) = (self.driver.clone(), self.endings.clone());
         let timed = self.timed("remove", handle.container.is_some());
+        self.given_up.remove(&handle.task);
         self.spawn(async move {
             let _permit = endings.acquire().await;
             let result = timed.of(driver.remove(&handle)).await;

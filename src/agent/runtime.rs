@@ -237,6 +237,7 @@ impl Runtime {
                 self.outbox = None;
             }
             Effect::Start { launch, check_ports } => self.operations.start(launch, check_ports),
+            Effect::GiveUpStart(task) => self.operations.give_up_start(&task),
             Effect::Wait(handle) => self.operations.wait(handle),
             Effect::Stop { handle, grace } => self.operations.stop(handle, grace),
             Effect::Remove(handle) => self.operations.remove(handle),
@@ -279,6 +280,7 @@ fn without_disk(effect: &Effect) -> WithoutDisk {
         // The agent stays registered, and so its tasks are not taken for lost.
         Effect::Send(_)
         | Effect::Disconnect(_)
+        | Effect::GiveUpStart(_)
         | Effect::Wait(_)
         | Effect::Stop { .. }
         | Effect::List

@@ -154,10 +154,12 @@ impl Task {
         }
         self.tell(TaskState::Killing, &text, turn);
         // A start under way is awaited first: stopping beside it could miss what it makes.
-        if !self.starts {
-            self.stop_again(turn);
-            self.wait(turn);
+        // It need not go on to its end.
+        if self.starts {
+            return turn.then.push(Effect::GiveUpStart(self.record.task().clone()));
         }
+        self.stop_again(turn);
+        self.wait(turn);
     }
 
     pub(super) fn stop_again(&mut self, turn: &mut Turn) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
 
 use super::{DriverError, Ended, Started, TaskDriver, TaskHandle};
 use crate::domain::TaskLaunch;
@@ -57,8 +58,16 @@ impl TaskDriver for AnyDriver {
     }
 
     fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>> {
+        self.start_unless(launch, CancellationToken::new())
+    }
+
+    fn start_unless<'a>(
+        &'a self,
+        launch: &'a TaskLaunch,
+        given_up: CancellationToken,
+    ) -> BoxFuture<'a, Result<Started, DriverError>> {
         match self.route(launch.container.is_some()) {
-            Ok(driver) => driver.start(launch),
+            Ok(driver) => driver.start_unless(launch, given_up),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }

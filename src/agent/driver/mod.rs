@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::domain::{Exit, TaskId, TaskLaunch, Timestamp};
 
@@ -36,6 +37,17 @@ pub trait TaskDriver: Send + Sync + 'static {
 
     /// Starts the task, or finds it when an earlier call already did.
     fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>>;
+
+    /// As [`TaskDriver::start`]; ends early once `given_up`, where nothing is half made then:
+    /// with [`DriverError::Unavailable`], since an earlier call may have made the task.
+    fn start_unless<'a>(
+        &'a self,
+        launch: &'a TaskLaunch,
+        given_up: CancellationToken,
+    ) -> BoxFuture<'a, Result<Started, DriverError>> {
+        drop(given_up);
+        self.start(launch)
+    }
 
     /// Waits until the task has ended and says how; may be called again after a restart of the agent.
     fn wait<'a>(&'a self, handle: &'a TaskHandle) -> BoxFuture<'a, Result<Ended, DriverError>>;

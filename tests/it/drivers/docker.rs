@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use platformd::agent::driver::docker::{Allow, DEFAULT_SOCKET, DockerDriver, DockerSettings};
 use platformd::agent::driver::{DriverError, TaskDriver, TaskHandle};
@@ -17,6 +18,9 @@ use platformd::testkit::image::{self, TestImage, docker};
 
 use super::proxy::Proxy;
 use super::suite::{self, Bench, DEADLINE, clear, driver_suite, end, eventually, start, within};
+
+/// Less than the engine gives a silent registry (ten seconds and more).
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(8);
 
 struct Containers {
     image: Arc<TestImage>,
@@ -224,6 +228,29 @@ async fn a_missing_image_or_command_is_named() {
     assert_eq!(ended.exit.code, Some(127));
     assert!(ended.message.contains("no-such-program-here"), "{}", ended.message);
     clear(&driver, &handle).await;
+}
+
+#[tokio::test]
+async fn a_start_that_is_given_up_does_not_wait_for_the_pull() {
+    let Some(bench) = bench().await else { return };
+    let driver = bench.driver();
+    // A registry that takes connections and never answers.
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut launch = bench.launch("exit 0");
+    container(&mut launch).image = format!("{}/slow:1", registry.local_addr().unwrap());
+    let given_up = CancellationToken::new();
+    let (asked, giving_up) = (given_up.clone(), registry.try_clone().unwrap());
+    let asking = std::thread::spawn(move || {
+        let connection = giving_up.accept().unwrap();
+        asked.cancel();
+        connection
+    });
+    let began = Instant::now();
+    let outcome = within(driver.start_unless(&launch, given_up)).await;
+    assert!(matches!(outcome, Err(DriverError::Unavailable { .. })), "{outcome:?}");
+    assert!(began.elapsed() < GIVEN_UP_WITHIN, "{:?}", began.elapsed());
+    drop(asking.join().unwrap());
+    assert_eq!(within(driver.list()).await.unwrap(), []);
 }
 
 #[tokio::test]

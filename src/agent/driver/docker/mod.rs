@@ -21,6 +21,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 pub use self::allow::Allow;
 use self::engine::{CallError, Engine, Seen};
@@ -114,7 +115,11 @@ impl DockerDriver {
         })
     }
 
-    async fn start_task(&self, launch: &TaskLaunch) -> Result<Started, DriverError> {
+    async fn start_task(
+        &self,
+        launch: &TaskLaunch,
+        given_up: CancellationToken,
+    ) -> Result<Started, DriverError> {
         let Some(container) = &launch.container else {
             return Err(DriverError::Refused(
                 "the app has no image; this agent runs containers only".to_owned(),
@@ -123,7 +128,7 @@ impl DockerDriver {
         let dir = task_dir(&self.settings.tasks, &launch.task)?;
         let sandbox = make_task(&dir)
             .map_err(|error| DriverError::Failed(format!("prepare {}: {error}", dir.display())))?;
-        let started = self.create_and_start(launch, container, &sandbox).await;
+        let started = self.create_and_start(launch, container, &sandbox, &given_up).await;
         if matches!(started, Err(DriverError::Refused(_))) {
             // No container, hence no handle by which anyone could remove this later.
             let _left_for_the_next_try = task_dir::remove(&dir);
@@ -136,15 +141,16 @@ impl DockerDriver {
         launch: &TaskLaunch,
         container: &LaunchContainer,
         sandbox: &std::path::Path,
+        given_up: &CancellationToken,
     ) -> Result<Started, DriverError> {
         let body = create::body_of(launch, container, sandbox, &self.settings)?;
         let name = name_of(&launch.task);
         if container.force_pull && !self.exists(&name).await? {
-            self.pull(&container.image).await?;
+            self.pull(&container.image, given_up).await?;
         }
         let mut created = self.create(&name, body.clone()).await;
         if matches!(&created, Err(CallError::NotFound(_))) {
-            self.pull(&container.image).await?;
+            self.pull(&container.image, given_up).await?;
             created = self.create(&name, body).await;
         }
         match created {
@@ -230,7 +236,19 @@ impl DockerDriver {
         Ok(Started { handle: handle(task, id), ip_addresses })
     }
 
-    async fn pull(&self, image: &str) -> Result<(), DriverError> {
+    /// Fetches an image. Nothing is half made meanwhile, so here a start can be given up.
+    async fn pull(&self, image: &str, given_up: &CancellationToken) -> Result<(), DriverError> {
+        tokio::select! {
+            biased;
+            () = given_up.cancelled() => {
+                let reason = format!("the pull of image '{image}' was given up");
+                Err(DriverError::Unavailable { means: "docker", reason })
+            }
+            pulled = self.pull_whole(image) => pulled,
+        }
+    }
+
+    async fn pull_whole(&self, image: &str) -> Result<(), DriverError> {
         let credentials = match &self.settings.docker_config {
             Some(file) => credentials::for_image(file, image).map_err(DriverError::Failed)?,
             None => None,
@@ -379,7 +397,15 @@ impl TaskDriver for DockerDriver {
     }
 
     fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>> {
-        self.start_task(launch).boxed()
+        self.start_unless(launch, CancellationToken::new())
+    }
+
+    fn start_unless<'a>(
+        &'a self,
+        launch: &'a TaskLaunch,
+        given_up: CancellationToken,
+    ) -> BoxFuture<'a, Result<Started, DriverError>> {
+        self.start_task(launch, given_up).boxed()
     }
 
     fn wait<'a>(&'a self, handle: &'a TaskHandle) -> BoxFuture<'a, Result<Ended, DriverError>> {
