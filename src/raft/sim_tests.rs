@@ -13,10 +13,11 @@ use openraft_rt_tokio::TokioRuntime;
 use turmoil::Sim;
 
 use super::{RaftHandle, RaftSettings, start};
-use crate::domain::{AgentId, AgentInfo, Attributes, Incarnation, PortRanges, Resources, Timestamp};
+use crate::domain::AgentId;
 use crate::line::Line;
 use crate::state::{Command, digest};
 use crate::store::{StateStore, View};
+use crate::testkit::an_agent;
 use crate::world::net::TcpListener;
 use crate::world::{SystemClock, spawn};
 
@@ -29,17 +30,7 @@ struct Outside {
 }
 
 fn register(name: &str) -> Vec<Command> {
-    let info = AgentInfo {
-        id: AgentId::new(name),
-        hostname: name.into(),
-        http: String::new(),
-        totals: Resources::default(),
-        attributes: Attributes::default(),
-        incarnation: Incarnation { boot_id: name.into(), started: Timestamp::from_millis(1), run: 1 },
-        has_docker: false,
-        version: String::new(),
-    };
-    vec![Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default() }]
+    vec![an_agent(name).register()]
 }
 
 async fn answer_peers(raft: RaftHandle) -> std::io::Result<()> {

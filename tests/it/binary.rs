@@ -7,7 +7,17 @@ use std::process::Output;
 
 use rustix::process::Signal;
 
-use super::spawned::{Running, await_answer, get, platformd};
+use super::spawned::{Process, eventually, get, platformd};
+
+/// Stands before the address of the API.
+const API: &str = "API      http://";
+
+/// The body of the first answer 200 that has `part`.
+#[track_caller]
+fn answer_with(address: &str, path: &str, part: &str) -> String {
+    let found = || get(address, path).filter(|answer| answer.status == 200 && answer.body.contains(part));
+    eventually(&format!("{path} says {part:?}"), found).body
+}
 
 #[track_caller]
 fn check_refused(words: &[&str], code: i32, parts: &[&str]) {
@@ -47,8 +57,8 @@ fn a_data_directory_in_use_or_corrupt_ends_with_3() {
     let data_dir = dir.path().to_str().unwrap();
     let any = ["--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir", data_dir];
     let words = [&["dev"], any.as_slice()].concat();
-    let mut first = Running::start(&words);
-    first.line("API");
+    let mut first = Process::start(&words);
+    first.word_after(API);
     check_refused(&words, 3, &[data_dir, "in use"]);
     assert_eq!(first.stop(Signal::INT), Some(0));
 
@@ -77,31 +87,25 @@ fn the_first_command_runs_an_app_and_a_second_start_resumes_it() {
     let any = ["--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--runtime", "process"];
     let words = [&["dev", "--data-dir", data_dir], any.as_slice()].concat();
 
-    let mut first = Running::start(&[words.as_slice(), &[hello]].concat());
-    let api = first.line("API");
-    let api = api.trim_start_matches("http://").split_whitespace().next().unwrap().to_owned();
-    let app = first.line("App");
-    let at = app.rsplit_once("http://").unwrap().1.replace("localhost", "127.0.0.1");
-    await_answer(&at, "/", "hello from /hello version ");
-    await_answer(&api, "/ping", "200 OK");
-    let json = await_answer(&api, "/v2/apps//hello?embed=app.tasks", "TASK_RUNNING");
+    let mut first = Process::start(&[words.as_slice(), &[hello]].concat());
+    let api = first.word_after(API);
+    let at = first.word_after("App      /hello answers at http://");
+    answer_with(&at, "/", "hello from /hello version ");
+    answer_with(&api, "/ping", "pong");
+    let json = answer_with(&api, "/v2/apps//hello?embed=app.tasks", "TASK_RUNNING");
     assert!(json.contains("\"cmd\":\"exec /proc/$PPID/exe hello\""), "{json}");
-    await_answer(&api, "/metrics", "platformd_tasks{state=\"running\"} 1");
+    answer_with(&api, "/metrics", "platformd_tasks{state=\"running\"} 1");
     assert_eq!(first.stop(Signal::INT), Some(0));
-    assert!(get(&at, "/").is_err(), "the task outlived dev");
+    assert!(get(&at, "/").is_none(), "the task outlived dev");
 
-    let mut second = Running::start(&words);
-    let api = second.line("API");
-    let api = api.trim_start_matches("http://").split_whitespace().next().unwrap().to_owned();
-    let resumed = second.line("App");
-    assert!(resumed.starts_with("/hello answers at http://"), "{resumed}");
-    await_answer(&api, "/v2/apps//hello?embed=app.tasks", "TASK_RUNNING");
+    let mut second = Process::start(&words);
+    let api = second.word_after(API);
+    second.word_after("App      /hello answers at http://");
+    answer_with(&api, "/v2/apps//hello?embed=app.tasks", "TASK_RUNNING");
     assert_eq!(second.stop(Signal::TERM), Some(0));
 
-    let mut third = Running::start(&[words.as_slice(), &["--fresh"]].concat());
-    let api = third.line("API");
-    let api = api.trim_start_matches("http://").split_whitespace().next().unwrap().to_owned();
-    let none = await_answer(&api, "/v2/apps", "200 OK");
-    assert!(none.contains("{\"apps\":[]}"), "{none}");
+    let mut third = Process::start(&[words.as_slice(), &["--fresh"]].concat());
+    let api = third.word_after(API);
+    answer_with(&api, "/v2/apps", "{\"apps\":[]}");
     assert_eq!(third.stop(Signal::INT), Some(0));
 }

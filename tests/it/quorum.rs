@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platformd::domain::{AgentId, AgentInfo, Attributes, Incarnation, PortRanges, Resources, Timestamp};
 use platformd::line::{Line, Purpose};
 use platformd::raft::{self, MembershipError, RaftHandle, RaftSettings};
 use platformd::state::{Command, digest};
 use platformd::store::{Leadership, ProposeError, ReadError, StateStore};
+use platformd::testkit::an_agent;
 use platformd::world::SystemClock;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -126,17 +126,7 @@ async fn a_listener() -> TcpListener {
 }
 
 fn register(name: &str) -> Vec<Command> {
-    let info = AgentInfo {
-        id: AgentId::new(name),
-        hostname: name.into(),
-        http: String::new(),
-        totals: Resources::default(),
-        attributes: Attributes::default(),
-        incarnation: Incarnation { boot_id: name.into(), started: Timestamp::from_millis(1), run: 1 },
-        has_docker: false,
-        version: String::new(),
-    };
-    vec![Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default() }]
+    vec![an_agent(name).register()]
 }
 
 /// The one that leads, once there is one.

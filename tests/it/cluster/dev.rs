@@ -1,5 +1,7 @@
 //! `platformd dev`, as the README tells a new user.
 
+use std::path::PathBuf;
+
 use platformd::testkit::image::{TestImage, docker};
 use rustix::process::Signal;
 use serde_json::json;
@@ -36,7 +38,6 @@ impl Dev {
             &resources,
         ];
         words.extend(more);
-        let words: Vec<String> = words.into_iter().map(str::to_owned).collect();
         let mut process = Process::start(&words);
         let api = process.word_after("API      http://");
         (process, api)
@@ -92,9 +93,8 @@ fn a_bad_file_ends_dev_with_the_path_of_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("bad.json");
     std::fs::write(&file, r#"{"id": "/x", "cmd": "true", "instances": -1}"#).unwrap();
-    let words = ["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir"].map(str::to_owned);
-    let more = [dir.path().join("d"), file].map(|path| path.to_string_lossy().into_owned());
-    let mut process = Process::start(&words.into_iter().chain(more).collect::<Vec<_>>());
+    let words = ["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir"].map(PathBuf::from);
+    let mut process = Process::start(&[words.as_slice(), &[dir.path().join("d"), file]].concat());
     assert_eq!(process.wait().code(), Some(2));
     eventually("a sentence", || process.text().contains("/instances").then_some(()));
 }
@@ -106,7 +106,7 @@ fn fresh_leaves_a_running_dev_alone_and_stops_what_a_killed_one_left() {
     let place = first.word_after("answers at http://");
     let dir = dev.dir.path().join("state").to_string_lossy().into_owned();
     let words = ["dev", "--fresh", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir", &dir];
-    let mut second = Process::start(&words.map(str::to_owned));
+    let mut second = Process::start(&words);
     assert_eq!(second.wait().code(), Some(3));
     eventually("a sentence", || second.text().contains("data directory in use").then_some(()));
     assert!(get(&place, "/").is_some_and(|answer| answer.status == 200));

@@ -105,7 +105,7 @@ fn a_data_directory_in_use_and_a_corrupt_log_are_named() {
     let mut cluster = Cluster::start(1, 1, "process");
     let dir = cluster.data_dir("master0");
     let words = ["master", "--data-dir", &dir, "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0"];
-    let mut second = Process::start(&words.map(str::to_owned));
+    let mut second = Process::start(&words);
     assert_eq!(second.wait().code(), Some(3));
     eventually("a sentence", || second.text().contains("in use").then_some(()));
     cluster.masters[0].as_mut().unwrap().kill();
@@ -114,7 +114,7 @@ fn a_data_directory_in_use_and_a_corrupt_log_are_named() {
     // Inside the first record, which later ones follow: no torn tail.
     bytes[12] ^= 0xff;
     std::fs::write(&garbage, bytes).unwrap();
-    let mut third = Process::start(&words.map(str::to_owned));
+    let mut third = Process::start(&words);
     let status = third.wait();
     assert_eq!(status.code(), Some(3), "{}", third.text());
     let name = garbage.file_name().unwrap().to_string_lossy().into_owned();

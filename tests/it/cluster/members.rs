@@ -137,7 +137,7 @@ fn a_replacement_that_cannot_be_says_what_to_do_first() {
     cluster.wipe_master(lost);
     let dir = cluster.data_dir(&format!("master{lost}"));
     let alone = ["master", "--data-dir", &dir, "--http", &cluster.http[lost], "--cluster", &at];
-    let mut founder = Process::start(&alone.map(str::to_owned));
+    let mut founder = Process::start(&alone);
     eventually("it leads alone", || get(&cluster.http[lost], "/v2/leader").filter(|it| it.status == 200));
     founder.kill();
     cluster.start_master(lost);

@@ -1,168 +1,12 @@
-//! Real processes of the one binary, and a small HTTP client to speak with them.
+//! Whole clusters, each master and agent a process of its own.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::spawned::free_addresses;
-
-/// Generous: two busy cores, debug builds.
-pub const DEADLINE: Duration = Duration::from_secs(60);
-
-/// Asks again until there is something, at most until [`DEADLINE`].
-#[track_caller]
-pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(Instant::now() < until, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// An answer of an HTTP server.
-#[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: String,
-}
-
-impl Answer {
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or(Value::Null)
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-}
-
-/// One request on a connection of its own; nothing when the server is not there.
-pub fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Option<Answer> {
-    let to: SocketAddr = address.to_socket_addrs().ok()?.find(SocketAddr::is_ipv4)?;
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(2)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
-    if !body.is_empty() {
-        head.push_str("Content-Type: application/json\r\n");
-    }
-    for (name, value) in headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    write!(stream, "{head}\r\n{body}").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    let mut lines = head.lines();
-    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
-    let headers: Vec<(String, String)> = lines
-        .filter_map(|line| line.split_once(": ").map(|(key, value)| (key.to_owned(), value.to_owned())))
-        .collect();
-    let is_chunked = headers.iter().any(|(key, value)| key == "transfer-encoding" && value == "chunked");
-    let body = if is_chunked { unchunk(body) } else { body.to_owned() };
-    Some(Answer { status, headers, body })
-}
-
-fn unchunk(text: &str) -> String {
-    let mut rest = text;
-    let mut whole = String::new();
-    while let Some((size, more)) = rest.split_once("\r\n") {
-        let Ok(size) = usize::from_str_radix(size, 16) else { break };
-        let Some((chunk, more)) = more.split_at_checked(size) else { break };
-        whole.push_str(chunk);
-        rest = more.trim_start_matches("\r\n");
-    }
-    whole
-}
-
-pub fn get(address: &str, path: &str) -> Option<Answer> {
-    http(address, "GET", path, &[], "")
-}
-
-pub fn put(address: &str, app: &str, body: &Value) -> Option<Answer> {
-    http(address, "PUT", &format!("/v2/apps{app}"), &[], &body.to_string())
-}
-
-/// A process of ours, killed at the end of the test, with what it has printed.
-pub struct Process {
-    pub child: Child,
-    pub printed: Arc<Mutex<Vec<String>>>,
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Process {
-    pub fn start(arguments: &[String]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_platformd"));
-        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let printed: Arc<Mutex<Vec<String>>> = Arc::default();
-        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        collect(out, Arc::clone(&printed));
-        collect(err, Arc::clone(&printed));
-        Self { child, printed }
-    }
-
-    pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).unwrap()
-    }
-
-    pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = rustix::process::Pid::from_raw(self.pid()).unwrap();
-        rustix::process::kill_process(pid, signal).unwrap();
-    }
-
-    /// `kill -9`, and waits until it is gone.
-    pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    pub fn wait(&mut self) -> ExitStatus {
-        eventually("the process ends", || self.child.try_wait().unwrap())
-    }
-
-    pub fn text(&self) -> String {
-        self.printed.lock().unwrap().join("\n")
-    }
-
-    /// Waits for a line with `mark` and gives the word after it.
-    pub fn word_after(&mut self, mark: &str) -> String {
-        eventually(&format!("a line with {mark:?}"), || {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("ended with {status}: {}", self.text());
-            }
-            let lines = self.printed.lock().unwrap();
-            let line =
-                lines.iter().find_map(|line| line.split_once(mark).map(|(_, rest)| rest.to_owned()))?;
-            line.split_whitespace().next().map(str::to_owned)
-        })
-    }
-}
-
-fn collect(stream: impl Read + Send + 'static, printed: Arc<Mutex<Vec<String>>>) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            printed.lock().unwrap().push(line);
-        }
-    });
-}
+pub use crate::spawned::{Answer, DEADLINE, Process, eventually, get, http, put};
 
 /// Free port ranges for tasks, away from those that the kernel hands out and from other tests.
 pub fn task_ports() -> String {
@@ -230,8 +74,7 @@ impl Cluster {
             "--masters",
             &self.cluster.join(","),
         ];
-        let words: Vec<String> = words.iter().chain(self.flags).map(|word| (*word).to_owned()).collect();
-        self.masters[n] = Some(Process::start(&words));
+        self.masters[n] = Some(Process::start(&[words.as_slice(), self.flags].concat()));
     }
 
     /// Takes a killed master's data directory away, as a broken disk would.
@@ -268,7 +111,7 @@ impl Cluster {
             "--runtime",
             self.runtime,
         ];
-        self.agents[n] = Some(Process::start(&words.map(str::to_owned)));
+        self.agents[n] = Some(Process::start(&words));
     }
 
     pub fn data_dir(&self, name: &str) -> String {
