@@ -68,13 +68,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_address_that_comes_free_is_had() {
         let (taken, address) = taken();
-        let freeing = tokio::spawn(async move {
+        let freeing = async {
             sleep(TAKEN_MAX / 2).await;
             drop(taken);
-        });
-        let bound = bind("--http", &address).await.unwrap();
-        assert_eq!(bound.address, address);
-        freeing.await.unwrap();
+        };
+        let (bound, ()) = tokio::join!(bind("--http", &address), freeing);
+        assert_eq!(bound.unwrap().address, address);
     }
 
     #[tokio::test(start_paused = true)]
