@@ -1,9 +1,15 @@
 //! Containers through the whole platform: upgraded by PUT, adopted after `kill -9`.
 
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
 use platformd::testkit::image::{TestImage, docker};
 use serde_json::json;
 
 use super::rig::{Cluster, eventually, get, http, put};
+
+/// Less than the engine gives a registry that is silent: 25 s when this was written.
+const PULL_OF_SILENCE_MIN: Duration = Duration::from_secs(20);
 
 #[test]
 fn an_image_is_upgraded_by_put_and_its_container_outlives_the_agent() {
@@ -67,4 +73,27 @@ fn an_image_that_does_not_exist_is_named() {
         let message = found["app"]["lastTaskFailure"]["message"].as_str()?.to_owned();
         message.contains("platformd-no-such-image:1").then_some(())
     });
+}
+
+#[test]
+fn an_app_is_deleted_while_its_image_is_being_pulled() {
+    if !platformd::testkit::image::engine_answers() {
+        return;
+    }
+    let cluster = Cluster::start(1, 1, "docker");
+    // A registry that takes connections and never answers.
+    let registry = TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("{}/slow:1", registry.local_addr().unwrap());
+    let app = json!({"cpus": 0.1, "mem": 32, "container": {"type": "DOCKER", "docker": {"image": image}}});
+    put(&cluster.http[0], "/slow", &app).unwrap();
+    let pulling = registry.accept().unwrap();
+    let began = Instant::now();
+    assert_eq!(http(&cluster.http[0], "DELETE", "/v2/apps/slow", &[], "").unwrap().status, 200);
+    eventually("the app is gone", || {
+        let tasks = get(&cluster.http[0], "/v2/tasks")?.json();
+        let deployments = get(&cluster.http[0], "/v2/deployments")?.json();
+        (tasks["tasks"] == json!([]) && deployments == json!([])).then_some(())
+    });
+    assert!(began.elapsed() < PULL_OF_SILENCE_MIN, "waited for the pull: {:?}", began.elapsed());
+    drop(pulling);
 }
