@@ -19,6 +19,7 @@ pub mod master;
 mod process;
 #[cfg(not(feature = "sim"))]
 mod runtimes;
+mod secrets;
 mod sources;
 
 #[cfg(not(feature = "sim"))]

@@ -66,7 +66,7 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let (log, log_closed) =
         log_store::LogStore::open(&dir.log, settings.segment_bytes, Arc::clone(&counters), dir.lock)?;
     let book = Arc::new(AddressBook::default());
-    let peers = Peers { book: Arc::clone(&book) };
+    let peers = Peers { book: Arc::clone(&book), security: settings.security.clone() };
     let raft = start_raft(dir.node, config, peers, log, machine).await?;
     let at =
         MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
@@ -120,6 +120,7 @@ fn assemble(
         node: server.node,
         at: server.at.clone(),
         masters: settings.masters,
+        security: settings.security,
         raft: server.raft.clone(),
         book: Arc::clone(&server.book),
     };

@@ -14,7 +14,7 @@ use turmoil::Sim;
 
 use super::{RaftHandle, RaftSettings, start};
 use crate::domain::{AgentId, AgentInfo, Attributes, Incarnation, PortRanges, Resources, Timestamp};
-use crate::line::Line;
+use crate::line::Security;
 use crate::state::{Command, digest};
 use crate::store::{StateStore, View};
 use crate::world::net::TcpListener;
@@ -39,7 +39,7 @@ fn register(name: &str) -> Vec<Command> {
         has_docker: false,
         version: String::new(),
     };
-    vec![Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default() }]
+    vec![Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default(), proof: None }]
 }
 
 async fn answer_peers(raft: RaftHandle) -> std::io::Result<()> {
@@ -48,7 +48,7 @@ async fn answer_peers(raft: RaftHandle) -> std::io::Result<()> {
         let (stream, _) = listener.accept().await?;
         let raft = raft.clone();
         spawn(async move {
-            if let Ok((line, _)) = Line::accept(stream).await {
+            if let Ok((line, _)) = Security::off().accept(stream).await {
                 let _ = raft.serve(line).await;
             }
         });

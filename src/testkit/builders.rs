@@ -256,6 +256,6 @@ impl AgentBuilder {
 
     /// The command that admits it.
     pub fn register(self) -> Command {
-        Command::RegisterAgent { info: Box::new(self.0), held_ports: PortRanges::default() }
+        Command::RegisterAgent { info: Box::new(self.0), held_ports: PortRanges::default(), proof: None }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platformd::domain::{AgentId, AgentInfo, Attributes, Incarnation, PortRanges, Resources, Timestamp};
-use platformd::line::{Line, Purpose};
+use platformd::line::{Purpose, Security};
 use platformd::raft::{self, MembershipError, RaftHandle, RaftSettings};
 use platformd::state::{Command, digest};
 use platformd::store::{Leadership, ProposeError, ReadError, StateStore};
@@ -66,7 +66,7 @@ impl Master {
             while let Ok((stream, _)) = listener.accept().await {
                 let raft = raft.clone();
                 connections.spawn(async move {
-                    if let Ok((line, Purpose::Masters)) = Line::accept(stream).await {
+                    if let Ok((line, Purpose::Masters)) = Security::off().accept(stream).await {
                         let _ = raft.serve(line).await;
                     }
                 });
@@ -136,7 +136,7 @@ fn register(name: &str) -> Vec<Command> {
         has_docker: false,
         version: String::new(),
     };
-    vec![Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default() }]
+    vec![Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default(), proof: None }]
 }
 
 /// The one that leads, once there is one.

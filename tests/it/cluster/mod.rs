@@ -5,3 +5,4 @@ mod dev;
 mod docker;
 mod masters;
 mod rig;
+mod secured;
