@@ -19,6 +19,7 @@ pub mod master;
 mod process;
 #[cfg(not(feature = "sim"))]
 mod runtimes;
+#[cfg(not(feature = "sim"))]
 mod secrets;
 mod sources;
 
