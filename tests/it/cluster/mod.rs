@@ -5,4 +5,5 @@ mod dev;
 mod docker;
 mod masters;
 mod rig;
+mod rules;
 mod secured;
