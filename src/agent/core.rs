@@ -13,7 +13,7 @@ use super::record::{StopAsked, TaskRecord};
 use super::tasks::Task;
 use super::turn::Turn;
 use crate::domain::{AgentInfo, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp};
-use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Proof, Register};
 
 /// Pause before what was not acknowledged is said again: far longer than a commit takes.
 pub(crate) const RESEND_AFTER: Duration = Duration::from_secs(5);
@@ -34,6 +34,7 @@ pub(crate) struct AgentCore {
     pub(super) tasks: BTreeMap<TaskId, Task>,
     fences: Fences,
     link: Link,
+    proof: Proof,
     held: PortRanges,
     strangers: Option<BTreeMap<TaskId, TaskHandle>>,
     stops_waiting: BTreeMap<TaskId, String>,
@@ -66,6 +67,7 @@ impl AgentCore {
             tasks,
             fences: Fences::new(seen),
             link: Link::Away,
+            proof: Proof::default(),
             held: PortRanges::default(),
             strangers: None,
             stops_waiting: BTreeMap::new(),
@@ -73,6 +75,11 @@ impl AgentCore {
             resends: false,
             is_ending: false,
         }
+    }
+
+    /// The same, with what proves to masters that it is this agent.
+    pub(crate) fn proved_by(self, proof: Proof) -> Self {
+        Self { proof, ..self }
     }
 
     /// Ports that our own tasks may hold.
@@ -192,6 +199,7 @@ impl AgentCore {
             cluster: self.fences.seen().map(|seen| seen.cluster.clone()),
             seen: self.fences.seen().cloned(),
             agent: self.info.clone(),
+            proof: self.proof.clone(),
             held_ports: self.held.clone(),
             tasks: self.tasks.values().filter(told).map(|task| task.record.report()).collect(),
         })));

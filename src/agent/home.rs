@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sealed;
 use crate::domain::{AgentId, Incarnation, Timestamp};
-use crate::protocol::Fence;
+use crate::protocol::{Fence, Proof};
 use crate::world::{self, Clock, fs};
 
 const STATE: &str = "agent.state";
@@ -49,6 +49,9 @@ struct State {
     run: u64,
     #[serde(default)]
     seen: Option<Fence>,
+    /// What no other machine knows; minted once, told to masters alone.
+    #[serde(default)]
+    proof: Proof,
 }
 
 /// A data directory that is ours alone while this value lives.
@@ -73,8 +76,11 @@ impl AgentHome {
         let lock = lock(path)?;
         let mut state = match read(path)? {
             Some(state) => state,
-            None => State { id: mint(), run: 0, seen: None },
+            None => State { id: mint(), run: 0, seen: None, proof: Proof::default() },
         };
+        if state.proof.expose().is_empty() {
+            state.proof = mint_proof();
+        }
         state.run += 1;
         write(path, &state).map_err(io)?;
         Ok(Self {
@@ -101,6 +107,10 @@ impl AgentHome {
         Incarnation { boot_id: boot_id.to_owned(), started: self.started, run: self.state.run }
     }
 
+    pub(super) fn proof(&self) -> &Proof {
+        &self.state.proof
+    }
+
     pub(super) fn seen(&self) -> Option<&Fence> {
         self.state.seen.as_ref()
     }
@@ -116,6 +126,11 @@ impl AgentHome {
 
 fn mint() -> AgentId {
     AgentId::new(world::random_uuid().hyphenated().to_string())
+}
+
+/// 256 bits.
+fn mint_proof() -> Proof {
+    Proof::new((0..4).map(|_| format!("{:016x}", world::random_u64())).collect())
 }
 
 fn read(path: &Path) -> Result<Option<State>, HomeError> {

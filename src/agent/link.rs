@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 
-use crate::line::{self, Line, LineReceiver, LineSender, Purpose};
+use crate::line::{Line, LineReceiver, LineSender, Purpose, Security};
 use crate::protocol::{FromAgent, FromMaster};
 use crate::world;
 
@@ -28,6 +28,8 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 const SILENCE_MARGIN: Duration = Duration::from_millis(500);
 /// Bounds on the pace that a master may ask for.
 const HEARTBEAT_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
+/// So many failures in a row are told to people, once.
+const FAILURES_TOLD_AT: u32 = 8;
 /// Masters that point at one another without one that leads: wait a little.
 const REDIRECTS_IN_A_ROW_MAX: u32 = 3;
 /// Messages that wait to be sent; beyond it the connection is given up, and with the next
@@ -56,6 +58,7 @@ enum End {
 
 struct Link {
     masters: Vec<String>,
+    security: Security,
     events: mpsc::Sender<LinkEvent>,
     next: usize,
     failures: u32,
@@ -63,9 +66,9 @@ struct Link {
 }
 
 /// Keeps a connection to whichever of `masters` leads, until nobody listens to `events`.
-pub(super) async fn run(masters: Vec<String>, events: mpsc::Sender<LinkEvent>) {
+pub(super) async fn run(masters: Vec<String>, security: Security, events: mpsc::Sender<LinkEvent>) {
     let first = usize::try_from(world::random_u64() % 1024).unwrap_or(0);
-    let mut link = Link { masters, events, next: first, failures: 0, redirects: 0 };
+    let mut link = Link { masters, security, events, next: first, failures: 0, redirects: 0 };
     let mut hint = None;
     while !link.events.is_closed() {
         hint = link.try_one(hint).await;
@@ -80,7 +83,7 @@ impl Link {
             sleep(REFUSED_PAUSE).await;
             return None;
         };
-        let end = match line::dial(&address, Purpose::Agent).await {
+        let end = match self.security.dial(&address, Purpose::Agent).await {
             Ok(line) => self.serve(line, &address).await,
             Err(error) => End::Lost(error),
         };
@@ -93,16 +96,20 @@ impl Link {
             End::Redirected(_) => {
                 tracing::debug!(master = address, "master knows no leader");
                 self.redirects = 0;
-                self.pause().await;
+                self.pause("master knows no leader").await;
             }
             End::Refused(reason) => {
                 tracing::error!(master = address, reason, "master refuses this agent");
                 sleep(REFUSED_PAUSE).await;
             }
-            End::Left => self.pause().await,
+            End::Left => self.pause("this agent left").await,
+            End::Lost(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::error!(master = address, %error, "master and agent do not let each other in");
+                sleep(REFUSED_PAUSE).await;
+            }
             End::Lost(error) => {
                 tracing::debug!(master = address, %error, "no connection to master");
-                self.pause().await;
+                self.pause(&error.to_string()).await;
             }
         }
         None
@@ -115,9 +122,18 @@ impl Link {
     }
 
     /// Between half and all of a pause that doubles.
-    async fn pause(&mut self) {
+    async fn pause(&mut self, why: &str) {
         let full = REDIAL_AFTER.saturating_mul(1 << self.failures.min(8)).min(REDIAL_AFTER_MAX);
         self.failures = self.failures.saturating_add(1);
+        if self.failures == FAILURES_TOLD_AT {
+            let masters = self.masters.join(",");
+            tracing::warn!(
+                masters,
+                last = why,
+                "no master takes this agent for the moment; tasks run on. Do they run, is --masters right, \
+                 and were they given a cluster secret that this agent was not?"
+            );
+        }
         let half = u64::try_from(full.as_micros() / 2).unwrap_or(u64::MAX).max(1);
         sleep(full / 2 + Duration::from_micros(world::random_u64() % half)).await;
     }

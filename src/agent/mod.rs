@@ -55,6 +55,7 @@ use self::driver::TaskDriver;
 use self::perform::Operations;
 use self::runtime::{INPUTS_MAX, Runtime};
 use crate::domain::{AgentInfo, Attributes, PortRanges, Resources};
+use crate::line::Security;
 use crate::telemetry::RuntimeMetrics;
 use crate::world::Clock;
 
@@ -71,6 +72,8 @@ pub use self::view::AgentView;
 pub struct AgentSettings {
     /// Cluster addresses of the masters, in any order.
     pub masters: Vec<String>,
+    /// How masters are dialled.
+    pub security: Security,
     /// Name under which tasks here are reached.
     pub hostname: String,
     /// Address of the agent's own HTTP server, as masters should tell it.
@@ -161,7 +164,7 @@ impl Agent {
             version: settings.version,
         };
         let runtime = Runtime {
-            core: AgentCore::new(info, home.seen().cloned(), records),
+            core: AgentCore::new(info, home.seen().cloned(), records).proved_by(home.proof().clone()),
             home,
             checkpoints,
             clock,
@@ -169,6 +172,7 @@ impl Agent {
             view: Arc::clone(&view),
             inputs,
             masters: settings.masters,
+            security: settings.security,
             all_ports,
             stop_tasks_on_shutdown: settings.stop_tasks_on_shutdown,
             outbox: None,

@@ -19,6 +19,7 @@ use super::perform::Operations;
 use super::record::TaskRecord;
 use super::view::AgentView;
 use crate::domain::{PortRanges, Timestamp};
+use crate::line::Security;
 use crate::protocol::FromAgent;
 use crate::world::{self, Clock};
 
@@ -44,6 +45,7 @@ pub(super) struct Runtime {
     pub(super) view: Arc<AgentView>,
     pub(super) inputs: mpsc::Receiver<Input>,
     pub(super) masters: Vec<String>,
+    pub(super) security: Security,
     pub(super) all_ports: PortRanges,
     pub(super) stop_tasks_on_shutdown: bool,
     pub(super) outbox: Option<mpsc::Sender<FromAgent>>,
@@ -68,7 +70,8 @@ impl Runtime {
     /// Runs until `shutdown`, and then until tasks are stopped where that is wanted.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         let (events, mut link) = mpsc::channel(LINK_EVENTS_MAX);
-        let linking = world::spawn(link::run(std::mem::take(&mut self.masters), events));
+        let linking =
+            world::spawn(link::run(std::mem::take(&mut self.masters), self.security.clone(), events));
         let mut ports = interval(PORTS_LOOKED_AT_EVERY);
         ports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.turn(Input::Began).await;

@@ -16,7 +16,7 @@ use crate::domain::{
     Attributes, ClusterId, Exit, PortBinding, PortRanges, Process, Resources, TaskId, TaskLaunch, TaskState,
     Transport, UpdateId,
 };
-use crate::line::{Line, LineSender};
+use crate::line::{Line, LineSender, Security};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate};
 use crate::telemetry::Registry;
 use crate::world::net::TcpListener;
@@ -60,7 +60,7 @@ impl Master {
     /// Takes one connection up to the introduction, and does not answer it.
     async fn accept(&self) -> (Line, Register) {
         let (stream, _) = timeout(SOON, self.listener.accept()).await.unwrap().unwrap();
-        let (mut line, _) = Line::accept(stream).await.unwrap();
+        let (mut line, _) = Security::off().accept(stream).await.unwrap();
         match timeout(SOON, line.receive()).await.unwrap().unwrap().unwrap() {
             FromAgent::Register(register) => (line, register),
             other => panic!("{other:?}"),
@@ -182,6 +182,7 @@ impl PortProbe for Stranger {
 
 fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup: &Setup) -> Running {
     let settings = AgentSettings {
+        security: Security::off(),
         masters,
         hostname: "localhost".to_owned(),
         http: String::new(),

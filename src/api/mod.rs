@@ -6,6 +6,7 @@
 mod accept;
 mod app_path;
 mod context;
+mod credentials;
 mod error;
 mod extract;
 mod headers;
@@ -32,6 +33,7 @@ use tower_http::compression::CompressionLayer;
 use crate::control::ControlError;
 
 pub use context::{Abdicate, Context, Member, Members, Readiness, ReplaceError};
+pub use credentials::{Credentials, CredentialsError, guarded};
 pub use error::ApiError;
 pub use extract::BODY_BYTES_MAX;
 pub use leader_proxy::LEADER_WAIT;

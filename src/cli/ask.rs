@@ -20,12 +20,20 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Ten thousand agents fit; a runaway answer does not.
 const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Prints the agents that the master at `url` knows, one a line.
+/// A master's API.
+pub struct Asked {
+    /// `http://HOST:PORT`.
+    pub url: String,
+    /// Value of `Authorization`, where the master wants one.
+    pub authorization: Option<String>,
+}
+
+/// Prints the agents that `master` knows, one a line.
 ///
 /// # Errors
 /// The master does not answer, or says no.
-pub async fn agents_list(url: &str) -> Result<(), ExitError> {
-    let answer = ask(url, Method::GET, "/v1/agents", None).await?;
+pub async fn agents_list(master: &Asked) -> Result<(), ExitError> {
+    let answer = ask(master, Method::GET, "/v1/agents", None).await?;
     let columns = [
         ("ID", "id"),
         ("HOSTNAME", "hostname"),
@@ -38,27 +46,27 @@ pub async fn agents_list(url: &str) -> Result<(), ExitError> {
     print(&table(&answer, "agents", &columns))
 }
 
-/// Prints the masters that the one at `url` knows, one a line.
+/// Prints the masters that `master` knows, one a line.
 ///
 /// # Errors
 /// The master does not answer, or says no.
-pub async fn members_list(url: &str) -> Result<(), ExitError> {
-    let answer = ask(url, Method::GET, "/v1/members", None).await?;
+pub async fn members_list(master: &Asked) -> Result<(), ExitError> {
+    let answer = ask(master, Method::GET, "/v1/members", None).await?;
     let columns =
         [("ID", "id"), ("CLUSTER", "cluster"), ("HTTP", "http"), ("VOTES", "votes"), ("LEADS", "leads")];
     print(&table(&answer, "members", &columns))
 }
 
-/// Asks the master at `url` to put `new` in the place of `old`.
+/// Asks `master` to put `new` in the place of `old`.
 ///
 /// # Errors
 /// The master does not answer, or says no.
-pub async fn members_replace(url: &str, old: &str, new: &str) -> Result<(), ExitError> {
-    let members = ask(url, Method::GET, "/v1/members", None).await?;
+pub async fn members_replace(master: &Asked, old: &str, new: &str) -> Result<(), ExitError> {
+    let members = ask(master, Method::GET, "/v1/members", None).await?;
     let old = member(&members, old, true)?;
     let new = member(&members, new, false)?;
     let body = serde_json::json!({ "old": old, "new": new });
-    ask(url, Method::POST, "/v1/members/replace", Some(body)).await?;
+    ask(master, Method::POST, "/v1/members/replace", Some(body)).await?;
     print(&format!("{new} took the place of {old}\n"))
 }
 
@@ -87,7 +95,8 @@ fn member(members: &Value, named: &str, votes: bool) -> Result<String, ExitError
     }
 }
 
-async fn ask(url: &str, method: Method, path: &str, body: Option<Value>) -> Result<Value, ExitError> {
+async fn ask(master: &Asked, method: Method, path: &str, body: Option<Value>) -> Result<Value, ExitError> {
+    let url = master.url.as_str();
     let Some(address) =
         url.strip_prefix("http://").and_then(|rest| Address::parse(rest.trim_end_matches('/')))
     else {
@@ -95,7 +104,8 @@ async fn ask(url: &str, method: Method, path: &str, body: Option<Value>) -> Resu
         return Err(ExitError::new(exit_code::USAGE, text));
     };
     let limit = if method == Method::GET { ANSWER_TIMEOUT } else { CHANGE_TIMEOUT };
-    match tokio::time::timeout(limit, exchange(&address, method, path, body)).await {
+    let asking = exchange(&address, master.authorization.as_deref(), method, path, body);
+    match tokio::time::timeout(limit, asking).await {
         Err(_) => Err(failed(url, &format!("no answer within {} s", limit.as_secs()))),
         Ok(Err(error)) => Err(failed(url, &format!("{error:#}"))),
         Ok(Ok((status, body))) if status.is_success() => Ok(body),
@@ -114,6 +124,7 @@ fn failed(url: &str, reason: &str) -> ExitError {
 
 async fn exchange(
     address: &Address,
+    authorization: Option<&str>,
     method: Method,
     path: &str,
     body: Option<Value>,
@@ -121,7 +132,11 @@ async fn exchange(
     let stream = TcpStream::connect((address.host(), address.port())).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-    let request = Request::builder()
+    let mut request = Request::builder();
+    if let Some(authorization) = authorization {
+        request = request.header("Authorization", authorization);
+    }
+    let request = request
         .method(method)
         .uri(path)
         .header("Host", address.as_str())
@@ -217,9 +232,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_master_that_is_not_there_is_named() {
-        let error = agents_list("http://127.0.0.1:1").await.unwrap_err();
+        let at = |url: &str| Asked { url: url.to_owned(), authorization: None };
+        let error = agents_list(&at("http://127.0.0.1:1")).await.unwrap_err();
         assert_eq!(error.code, exit_code::FAILED);
         assert!(error.message.contains("http://127.0.0.1:1"), "{error}");
-        assert_eq!(agents_list("ftp://x").await.unwrap_err().code, exit_code::USAGE);
+        assert_eq!(agents_list(&at("ftp://x")).await.unwrap_err().code, exit_code::USAGE);
     }
 }

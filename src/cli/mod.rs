@@ -28,18 +28,25 @@ pub enum Command {
     Dev(DevSettings),
     /// Show the agents that a master knows.
     AgentsList {
-        /// Any master's API.
-        url: String,
+        /// Who is asked.
+        at: MasterAt,
     },
     /// Show the masters.
     MembersList {
-        /// Any master's API.
-        url: String,
+        /// Who is asked.
+        at: MasterAt,
+    },
+    /// Print a fresh secret for a cluster.
+    SecretCreate,
+    /// Print what agents are given of a cluster's secret.
+    SecretAgent {
+        /// Holds the cluster's secret.
+        cluster_secret_file: PathBuf,
     },
     /// Put one master in the place of another.
     MembersReplace {
-        /// Any master's API.
-        url: String,
+        /// Who is asked.
+        at: MasterAt,
         /// Node id or cluster address of the one that goes.
         old: String,
         /// Cluster address of the one that comes.
@@ -81,6 +88,9 @@ enum Typed {
     /// Masters of the cluster
     #[command(subcommand)]
     Members(Members),
+    /// Secrets that keep strangers off the cluster port
+    #[command(subcommand)]
+    Secret(Secret),
     /// Answer HTTP with a line of text; the smallest app there is
     #[command(hide = true)]
     Hello {
@@ -93,17 +103,29 @@ enum Typed {
 #[derive(Debug, Subcommand)]
 enum Agents {
     /// List agents with their state and resources
-    List(Url),
+    List(MasterAt),
+}
+
+#[derive(Debug, Subcommand)]
+enum Secret {
+    /// Print a fresh secret: keep it on the masters' machines, readable by them alone
+    Create,
+    /// Print what agents are given of it: with this a machine can be an agent, and nothing else
+    Agent {
+        /// The cluster's secret
+        #[arg(long, env = "PLATFORMD_CLUSTER_SECRET_FILE", value_name = "FILE")]
+        cluster_secret_file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]
 enum Members {
     /// List masters with their state
-    List(Url),
+    List(MasterAt),
     /// Put a new master in the place of one that is lost
     Replace {
         #[command(flatten)]
-        url: Url,
+        at: MasterAt,
         /// Node id or cluster address of the lost master
         old: String,
         /// Cluster address of the new one, already running
@@ -111,11 +133,15 @@ enum Members {
     },
 }
 
-#[derive(Debug, clap::Args)]
-struct Url {
+/// A master that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
+pub struct MasterAt {
     /// Any master's API
     #[arg(long, env = "PLATFORMD_URL", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    url: String,
+    pub url: String,
+    /// File whose first line NAME:PASSWORD is shown to the master
+    #[arg(long, env = "PLATFORMD_HTTP_CREDENTIALS", value_name = "FILE")]
+    pub http_credentials: Option<PathBuf>,
 }
 
 /// Reads this process' arguments, environment and settings file.
@@ -144,11 +170,11 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
         Typed::Master(flags) => Command::Master(MasterSettings::from_flags(flags.or(file.master))?),
         Typed::Agent(flags) => Command::Agent(AgentSettingsFlags::from_flags(flags.or(file.agent))?),
         Typed::Dev(flags) => Command::Dev(DevSettings::from_flags(flags.or(file.dev))?),
-        Typed::Agents(Agents::List(Url { url })) => Command::AgentsList { url },
-        Typed::Members(Members::List(Url { url })) => Command::MembersList { url },
-        Typed::Members(Members::Replace { url: Url { url }, old, new }) => {
-            Command::MembersReplace { url, old, new }
-        }
+        Typed::Agents(Agents::List(at)) => Command::AgentsList { at },
+        Typed::Members(Members::List(at)) => Command::MembersList { at },
+        Typed::Members(Members::Replace { at, old, new }) => Command::MembersReplace { at, old, new },
+        Typed::Secret(Secret::Create) => Command::SecretCreate,
+        Typed::Secret(Secret::Agent { cluster_secret_file }) => Command::SecretAgent { cluster_secret_file },
         Typed::Hello { port } => Command::Hello { port },
     })
 }
@@ -193,7 +219,7 @@ mod tests {
         assert_eq!(
             parse_words("members replace 7 127.0.0.1:5052 --url http://m:1").unwrap(),
             Command::MembersReplace {
-                url: "http://m:1".into(),
+                at: MasterAt { url: "http://m:1".into(), http_credentials: None },
                 old: "7".into(),
                 new: "127.0.0.1:5052".into()
             }

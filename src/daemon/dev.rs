@@ -167,6 +167,7 @@ async fn start_masters(
             cluster: cluster.listener,
             liveness: LivenessLimits::default(),
             raft_runtime: Some(raft_runtime.clone()),
+            credentials: None,
             ready: Arc::clone(ready) as Arc<dyn api::Readiness>,
         };
         match master::start(config, Arc::new(SystemClock)).await {

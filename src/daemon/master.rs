@@ -1,12 +1,14 @@
 //! One master: the quorum's member, the API, the line to agents, and a leader's duties.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{doors, sources};
@@ -14,7 +16,7 @@ use crate::api;
 use crate::control::Control;
 use crate::dispatcher::Dispatcher;
 use crate::leader::{LeaderScope, LeaderStats, LivenessLimits};
-use crate::line::{Line, Purpose};
+use crate::line::{Purpose, Security};
 use crate::raft::{self, RaftHandle, RaftSettings, StartError};
 use crate::store::{Master, StateStore};
 use crate::telemetry::Registry;
@@ -23,6 +25,9 @@ use crate::world::{self, Clock};
 
 /// Longest wait for a leader's duties and open connections to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Pause between two log lines about connections that were not let in.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Pause after a failed accept, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -39,6 +44,8 @@ pub struct MasterConfig {
     pub liveness: LivenessLimits,
     /// Runtime for the quorum, away from HTTP and scheduling; absent: the caller's own.
     pub raft_runtime: Option<Handle>,
+    /// Who may use the API; absent: everybody.
+    pub credentials: Option<Arc<api::Credentials>>,
     /// Says what is missing before this process can do its work.
     pub ready: Arc<dyn api::Readiness>,
 }
@@ -66,6 +73,7 @@ pub struct RunningMaster {
 pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<RunningMaster, StartError> {
     let me_http = config.raft.advertise_http.clone();
     let me_cluster = config.raft.advertise_cluster.clone();
+    let security = config.raft.security.clone();
     let raft = start_raft(config.raft, config.raft_runtime.clone(), &clock).await?;
     let me = Master { node: raft.node(), http: me_http, cluster: me_cluster };
     let store: Arc<dyn StateStore> = raft.store();
@@ -95,12 +103,14 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         members: Arc::new(doors::Members(raft.membership())),
         abdicate: Arc::new(doors::Abdicate { raft: raft.clone(), runtime: config.raft_runtime.clone() }),
     };
+    let router = api::guarded(api::router(context), config.credentials);
     let tasks = vec![
         world::spawn(duties.run(shutdown.clone())),
         dispatcher.start(shutdown.clone()),
-        world::spawn(api::serve(config.http, api::router(context), shutdown.clone())),
+        world::spawn(api::serve(config.http, router, shutdown.clone())),
     ];
-    let accept = accept(config.cluster, raft.clone(), dispatcher, shutdown.clone());
+    let server = ClusterServer { security, raft: raft.clone(), dispatcher, shutdown: shutdown.clone() };
+    let accept = server.accept(config.cluster);
     let accepting = match &config.raft_runtime {
         Some(runtime) => runtime.spawn(accept),
         None => world::spawn(accept),
@@ -133,51 +143,75 @@ fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, dispatcher: &Di
     }));
 }
 
-/// Hands connections on the cluster port to whom they are for. Runs beside the quorum;
-/// agents are served on the caller's runtime, away from it.
-async fn accept(
-    listener: TcpListener,
+/// Hands connections on the cluster port to whom they are for.
+#[derive(Clone)]
+struct ClusterServer {
+    security: Security,
     raft: RaftHandle,
     dispatcher: Arc<Dispatcher>,
     shutdown: CancellationToken,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return,
+}
+
+impl ClusterServer {
+    /// Runs beside the quorum; agents are served on the caller's runtime, away from it.
+    async fn accept(self, listener: TcpListener) {
+        let mut told = None;
+        let (refusals, mut refused) = mpsc::channel(1);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(refusal) = refused.recv() => {
+                    tell(refusal, &mut told);
+                    continue;
+                }
+                () = self.shutdown.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    world::spawn(self.clone().serve(stream, peer, refusals.clone()));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to accept a connection on the cluster port");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, peer: SocketAddr, refusals: mpsc::Sender<Refused>) {
+        let serving = async {
+            match self.security.accept(stream).await {
+                Ok((line, Purpose::Masters)) => {
+                    if let Err(error) = self.raft.serve(line).await {
+                        tracing::debug!(%error, "a connection of another master ended");
+                    }
+                }
+                Ok((line, Purpose::Agent)) => self.dispatcher.serve(line, self.shutdown.clone()).await,
+                // When many are refused at once, one of them is told.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    let _ = refusals.try_send((peer, error));
+                }
+                Err(error) => {
+                    tracing::debug!(%peer, %error, "a connection on the cluster port said nothing we know");
+                }
+            }
         };
-        match accepted {
-            Ok((stream, _)) => {
-                world::spawn(serve_one(stream, raft.clone(), Arc::clone(&dispatcher), shutdown.clone()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection on the cluster port");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+        tokio::select! {
+            () = serving => {}
+            () = self.shutdown.cancelled() => {}
         }
     }
 }
 
-async fn serve_one(
-    stream: TcpStream,
-    raft: RaftHandle,
-    dispatcher: Arc<Dispatcher>,
-    shutdown: CancellationToken,
-) {
-    let serving = async {
-        match Line::accept(stream).await {
-            Ok((line, Purpose::Masters)) => {
-                if let Err(error) = raft.serve(line).await {
-                    tracing::debug!(%error, "a connection of another master ended");
-                }
-            }
-            Ok((line, Purpose::Agent)) => dispatcher.serve(line, shutdown.clone()).await,
-            Err(error) => tracing::debug!(%error, "a connection on the cluster port said nothing we know"),
-        }
-    };
-    tokio::select! {
-        () = serving => {}
-        () = shutdown.cancelled() => {}
+/// Who was not let in, and why.
+type Refused = (SocketAddr, io::Error);
+
+/// Says that somebody was not let in, at most once in [`REFUSALS_TOLD_EVERY`]: it comes again
+/// and again until people mend it.
+fn tell((peer, error): Refused, told: &mut Option<Instant>) {
+    if told.is_none_or(|at| at.elapsed() >= REFUSALS_TOLD_EVERY) {
+        *told = Some(Instant::now());
+        tracing::warn!(%peer, %error, "refused a connection on the cluster port");
     }
 }
 

@@ -19,6 +19,8 @@ pub mod master;
 mod process;
 #[cfg(not(feature = "sim"))]
 mod runtimes;
+#[cfg(not(feature = "sim"))]
+mod secrets;
 mod sources;
 
 #[cfg(not(feature = "sim"))]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listen::{Bound, bind};
 use super::master::{MasterConfig, RunningMaster};
-use super::{agent, dev, master, runtimes};
+use super::{agent, dev, master, runtimes, secrets};
 use crate::agent::driver::TaskDriver;
 use crate::agent::{AgentError, AgentHome, AgentSettings, HomeError, KernelPorts};
 use crate::api;
@@ -43,16 +43,24 @@ pub fn run(command: Command) -> Result<(), ExitError> {
             let (main, raft) = (main_runtime()?, raft_runtime()?);
             main.block_on(dev::run(settings, raft.handle()))
         }
-        Command::AgentsList { url } => main_runtime()?.block_on(cli::ask::agents_list(&url)),
-        Command::MembersList { url } => main_runtime()?.block_on(cli::ask::members_list(&url)),
-        Command::MembersReplace { url, old, new } => {
-            main_runtime()?.block_on(cli::ask::members_replace(&url, &old, &new))
+        Command::AgentsList { at } => main_runtime()?.block_on(cli::ask::agents_list(&master_at(at)?)),
+        Command::MembersList { at } => main_runtime()?.block_on(cli::ask::members_list(&master_at(at)?)),
+        Command::MembersReplace { at, old, new } => {
+            main_runtime()?.block_on(cli::ask::members_replace(&master_at(at)?, &old, &new))
         }
+        Command::SecretCreate => secrets::create(),
+        Command::SecretAgent { cluster_secret_file } => secrets::agent(&cluster_secret_file),
         Command::Shim { dir } => std::process::exit(crate::agent::shim::main(&dir)),
         Command::Hello { port } => crate::hello::serve(port).map_err(|error| {
             ExitError::new(exit_code::PORT, format!("cannot listen on port {port}: {error}; choose another"))
         }),
     }
+}
+
+/// A master to ask, with the name and password to show it.
+fn master_at(at: cli::MasterAt) -> Result<cli::ask::Asked, ExitError> {
+    let known = secrets::credentials(at.http_credentials.as_deref())?;
+    Ok(cli::ask::Asked { url: at.url, authorization: known.map(|known| known.authorization().to_owned()) })
 }
 
 fn start_log(log: &LogSettings) -> Result<(), ExitError> {
@@ -139,6 +147,8 @@ impl api::Readiness for AlwaysReady {
 }
 
 async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<(), ExitError> {
+    let security = secrets::of_master(settings.cluster_secret_file.as_deref())?;
+    let credentials = secrets::credentials(settings.http_credentials.as_deref())?;
     let http = bind("--http", &settings.http).await?;
     let cluster = bind("--cluster", &settings.cluster).await?;
     let advertise = |given: &crate::settings::Address, bound: &Bound| {
@@ -150,7 +160,10 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<
         [] => vec![advertise_cluster.clone()],
         masters => masters.iter().map(ToString::to_string).collect(),
     };
-    let raft = RaftSettings::new(settings.data_dir, masters, advertise_cluster, advertise_http);
+    let raft = RaftSettings {
+        security,
+        ..RaftSettings::new(settings.data_dir, masters, advertise_cluster, advertise_http)
+    };
     let config = MasterConfig {
         raft,
         http: http.listener,
@@ -161,6 +174,7 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<
             ..LivenessLimits::default()
         },
         raft_runtime: Some(raft_runtime.handle().clone()),
+        credentials,
         ready: Arc::new(AlwaysReady),
     };
     let running = master::start(config, Arc::new(SystemClock)).await?;
@@ -175,6 +189,8 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<
 }
 
 async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
+    let security = secrets::of_agent(settings.cluster_secret_file.as_deref())?;
+    let credentials = secrets::credentials(settings.http_credentials.as_deref())?;
     let http = bind("--http", &settings.http).await?;
     let home = AgentHome::open(&settings.data_dir, &SystemClock)?;
     let wanted = runtimes::Wanted {
@@ -198,6 +214,7 @@ async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
     let hostname = settings.hostname.clone().unwrap_or_else(runtimes::hostname);
     let totals = runtimes::totals(&settings.resources, &settings.data_dir)?;
     let agent_settings = AgentSettings {
+        security,
         http: http.address.to_string(),
         attributes: settings.attributes.clone(),
         has_docker: found.has_docker,
@@ -205,7 +222,7 @@ async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
     };
     let running = agent::start(home, agent_settings, means(found.driver))?;
     let serving = CancellationToken::new();
-    let server = runtimes::serve(&running, http.listener, &settings.data_dir, serving.clone());
+    let server = runtimes::serve(&running, http.listener, &settings.data_dir, credentials, serving.clone());
     let ended = asked_to_stop().await;
     tracing::info!("stopping; tasks run on");
     running.stop().await;

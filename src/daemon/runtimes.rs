@@ -17,6 +17,7 @@ use crate::agent::{self as agents, AgentSettings, MetricsPage, resources};
 use crate::api;
 use crate::cli::{ExitError, exit_code};
 use crate::domain::{AgentId, Resources};
+use crate::line::Security;
 use crate::settings::{Allow, ResourceSettings, Runtime};
 use crate::world::net::TcpListener;
 
@@ -158,6 +159,7 @@ pub(super) fn settings(
 ) -> AgentSettings {
     AgentSettings {
         masters,
+        security: Security::off(),
         hostname,
         http: String::new(),
         probe_host: "127.0.0.1".to_owned(),
@@ -175,10 +177,11 @@ pub(super) fn serve(
     running: &RunningAgent,
     listener: TcpListener,
     data_dir: &Path,
+    credentials: Option<Arc<api::Credentials>>,
     shutdown: CancellationToken,
 ) -> JoinHandle<()> {
     let registry = Arc::clone(&running.registry);
     let metrics: MetricsPage = Arc::new(move |accept| registry.render(accept));
     let router = agents::router(Arc::clone(&running.view), metrics, tasks_dir(data_dir));
-    crate::world::spawn(api::serve(listener, router, shutdown))
+    crate::world::spawn(api::serve(listener, api::guarded(router, credentials), shutdown))
 }

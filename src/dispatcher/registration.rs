@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Contact;
 use crate::domain::{AgentInfo, Incarnation};
-use crate::protocol::{PROTOCOL_VERSION, Register};
+use crate::protocol::{PROTOCOL_VERSION, Proof, Register};
 use crate::state::{ClusterState, Command, Presence};
 
 /// An agent that spoke within this time is live, and its id cannot come from elsewhere.
@@ -38,21 +38,37 @@ pub(super) fn admit(state: &ClusterState, register: &Register, contact: Contact,
     if info.hostname.is_empty() {
         return Admission::Refused("has an empty hostname; give it --hostname".to_owned());
     }
-    let Some(row) = state.agents.get(&info.id) else { return record(register) };
+    let proof = digest_of(&register.proof);
+    let Some(row) = state.agents.get(&info.id) else { return record(register, proof) };
+    if row.proof.is_some() && row.proof != proof {
+        return Admission::Refused(format!(
+            "is not the agent {} that is known here: its proof of identity is another; if its data directory \
+             was copied or restored, give it an empty one with --data-dir",
+            info.id
+        ));
+    }
     if is_elsewhere(&row.info.incarnation, &info.incarnation) && is_live(contact, now) {
         return Admission::Refused(format!(
             "agent {} is live on another machine or boot; give one of the two another --data-dir",
             info.id
         ));
     }
-    let is_known =
-        row.info == *info && row.presence == Presence::Registered && row.held_ports == register.held_ports;
-    if is_known { Admission::Known } else { record(register) }
+    let is_known = row.info == *info
+        && row.presence == Presence::Registered
+        && row.held_ports == register.held_ports
+        && row.proof == proof;
+    if is_known { Admission::Known } else { record(register, proof) }
 }
 
-fn record(register: &Register) -> Admission {
+fn record(register: &Register, proof: Option<String>) -> Admission {
     let info: Box<AgentInfo> = Box::new(register.agent.clone());
-    Admission::Record(Command::RegisterAgent { info, held_ports: register.held_ports.clone() })
+    Admission::Record(Command::RegisterAgent { info, held_ports: register.held_ports.clone(), proof })
+}
+
+/// What is recorded of a proof: enough to know it again, not enough to show it.
+fn digest_of(proof: &Proof) -> Option<String> {
+    let digest = || ring::digest::digest(&ring::digest::SHA256, proof.expose().as_bytes());
+    (!proof.expose().is_empty()).then(|| digest().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn is_elsewhere(known: &Incarnation, new: &Incarnation) -> bool {

@@ -12,8 +12,8 @@ use crate::domain::{
     AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, Incarnation, InstanceId, Plan,
     PortRanges, Resources, RunSpec, Scalar, SpecVersion, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
 };
-use crate::line::{Line, Purpose, dial};
-use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate, TaskReport};
+use crate::line::{Line, Purpose, Security};
+use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Proof, Register, StatusUpdate, TaskReport};
 use crate::state::{AppChange, Command, Placement, StartDeployment};
 use crate::store::StateStore;
 use crate::store::in_memory::InMemoryStore;
@@ -59,7 +59,7 @@ async fn rig() -> Rig {
         while let Ok((stream, _)) = listener.accept().await {
             let (serving, token) = (Arc::clone(&serving), token.clone());
             crate::world::spawn(async move {
-                let (line, purpose) = Line::accept(stream).await.unwrap();
+                let (line, purpose) = Security::off().accept(stream).await.unwrap();
                 assert_eq!(purpose, Purpose::Agent);
                 serving.serve(line, token).await;
             });
@@ -94,6 +94,7 @@ fn register(info: AgentInfo, tasks: Vec<TaskReport>) -> FromAgent {
         cluster: None,
         seen: None,
         agent: info,
+        proof: Proof::default(),
         held_ports: PortRanges::default(),
         tasks,
     })
@@ -101,7 +102,7 @@ fn register(info: AgentInfo, tasks: Vec<TaskReport>) -> FromAgent {
 
 impl Rig {
     async fn connect(&self, info: AgentInfo, tasks: Vec<TaskReport>) -> Line {
-        let mut line = dial(&self.address, Purpose::Agent).await.unwrap();
+        let mut line = Security::off().dial(&self.address, Purpose::Agent).await.unwrap();
         line.send(&register(info, tasks)).await.unwrap();
         line
     }
@@ -268,9 +269,32 @@ async fn registering_again_unchanged_writes_nothing() {
 }
 
 #[tokio::test]
+async fn only_the_agent_itself_comes_back_under_its_id() {
+    let rig = rig().await;
+    let introduce = async |proof: &str| {
+        let mut line = Security::off().dial(&rig.address, Purpose::Agent).await.unwrap();
+        let FromAgent::Register(mut register) = register(info("boot", 1), Vec::new()) else { unreachable!() };
+        register.proof = Proof::new(proof.to_owned());
+        line.send(&FromAgent::Register(register)).await.unwrap();
+        line
+    };
+    welcomed(&mut introduce("what only a1 knows").await).await;
+    let recorded = rig.store.snapshot();
+    let row = recorded.agents.get(&AgentId::new("a1")).unwrap();
+    assert!(row.proof.as_ref().is_some_and(|digest| digest.len() == 64), "a digest, not the proof");
+    for other in ["a guess", ""] {
+        let mut line = introduce(other).await;
+        let refused = hear(&mut line).await;
+        assert!(matches!(refused, FromMaster::Refuse { reason } if reason.contains("proof of identity")));
+    }
+    welcomed(&mut introduce("what only a1 knows").await).await;
+    assert_eq!(rig.store.snapshot().index, recorded.index, "known already");
+}
+
+#[tokio::test]
 async fn an_agent_of_another_cluster_is_refused() {
     let rig = rig().await;
-    let mut line = dial(&rig.address, Purpose::Agent).await.unwrap();
+    let mut line = Security::off().dial(&rig.address, Purpose::Agent).await.unwrap();
     let FromAgent::Register(mut register) = register(info("boot", 1), Vec::new()) else { unreachable!() };
     register.cluster = Some(ClusterId::new("another"));
     line.send(&FromAgent::Register(register)).await.unwrap();

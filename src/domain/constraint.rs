@@ -1,6 +1,10 @@
 //! Placement rules over facts of agents, as data. Judged by the scheduler.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+
+use super::{AgentInfo, AttributeValue};
 
 /// One rule, as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,6 +15,35 @@ pub struct Constraint {
     pub operator: Operator,
     /// Operand, where the operator takes one.
     pub operand: Option<String>,
+}
+
+impl Constraint {
+    /// What an agent has in the field, as rules compare it; nothing where it has no such fact.
+    /// `@region` and `@zone` are its attributes `region` and `zone`. Source: spec 4.1.
+    pub fn value_on(&self, agent: &AgentInfo) -> Option<String> {
+        match self.field.as_str() {
+            "hostname" | "@hostname" => Some(agent.hostname.clone()),
+            field => {
+                let name = match field {
+                    "@region" => "region",
+                    "@zone" => "zone",
+                    other => other,
+                };
+                agent.attributes.get(name).map(AttributeValue::to_string)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Constraint {
+    /// As people write it: `["rack","GROUP_BY","3"]`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{:?},{:?}", self.field, self.operator.as_str())?;
+        if let Some(operand) = &self.operand {
+            write!(f, ",{operand:?}")?;
+        }
+        f.write_str("]")
+    }
 }
 
 /// What a [`Constraint`] demands. Source: spec 4.2.

@@ -13,6 +13,7 @@ pub mod id;
 pub mod instance;
 pub mod launch;
 pub mod offer;
+pub mod pattern;
 pub mod policy;
 pub mod resources;
 pub mod run_spec;
@@ -33,6 +34,7 @@ pub use id::{AgentId, AppId, ClusterId, DeploymentId, IdError, InstanceId, Offer
 pub use instance::Goal;
 pub use launch::{LaunchCheck, LaunchContainer, PortBinding, Process, TaskLaunch};
 pub use offer::Offer;
+pub use pattern::{Pattern, PatternError};
 pub use policy::{Backoff, KillSelection, Millionths, UnreachableStrategy, UpgradeStrategy};
 pub use resources::{PortRanges, Resources, Scalar};
 pub use run_spec::{AppVersion, PortDemand, RunSpec, SpecChange};

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AppId, Constraint, ContainerKind, HealthCheck, HealthProtocol, Millionths, Network, Operator, RunSpec,
-    Scalar, UnreachableStrategy, Violation,
+    AppId, Constraint, ContainerKind, HealthCheck, HealthProtocol, Millionths, Network, Operator, Pattern,
+    RunSpec, Scalar, UnreachableStrategy, Violation,
 };
 
 /// Most copies of one app; each is a row in every master's memory.
@@ -342,27 +342,23 @@ fn constraints(spec: &RunSpec, broken: &mut Broken) {
             broken.rule(format!("/constraints({at})"), message);
         }
     }
-    if !spec.constraints.is_empty() {
-        broken.rule(
-            "/constraints",
-            "placement constraints are not supported by this version yet; remove 'constraints'",
-        );
-    }
 }
 
 /// What is wrong with the form of one constraint. Source: spec 4.2, 4.4.
-fn constraint_fault(constraint: &Constraint) -> Option<&'static str> {
+fn constraint_fault(constraint: &Constraint) -> Option<String> {
     if constraint.field.is_empty() {
-        return Some("illegal constraint specification");
+        return Some("illegal constraint specification".to_owned());
     }
     let operand = constraint.operand.as_deref();
     let is_int = |text: &str| text.parse::<i32>().is_ok();
     let (holds, message) = match constraint.operator {
         Operator::Unique => (operand.is_none(), "UNIQUE does not accept a value"),
         Operator::Cluster => (true, ""),
-        Operator::Like | Operator::Unlike => {
-            (operand.is_some(), "LIKE and UNLIKE require a non-empty, regular expression value")
-        }
+        Operator::Like | Operator::Unlike => match operand.map(Pattern::parse) {
+            Some(Ok(_)) => (true, ""),
+            Some(Err(error)) => return Some(format!("'{}' {error}", operand.unwrap_or_default())),
+            None => (false, "LIKE and UNLIKE require a non-empty, regular expression value"),
+        },
         Operator::GroupBy => {
             (operand.is_none_or(is_int), "GROUP BY must define an integer value or else no value at all")
         }
@@ -372,7 +368,7 @@ fn constraint_fault(constraint: &Constraint) -> Option<&'static str> {
             "IS only supports Mesos text and float values (see http://mesos.apache.org/documentation/latest/attributes-resources/)",
         ),
     };
-    (!holds).then_some(message)
+    (!holds).then(|| message.to_owned())
 }
 
 #[cfg(test)]

@@ -207,7 +207,11 @@ impl AgentLiveness {
 }
 
 fn welcome_back(row: &AgentRow) -> Command {
-    Command::RegisterAgent { info: Box::new(row.info.clone()), held_ports: row.held_ports.clone() }
+    Command::RegisterAgent {
+        info: Box::new(row.info.clone()),
+        held_ports: row.held_ports.clone(),
+        proof: row.proof.clone(),
+    }
 }
 
 impl Controller for AgentLiveness {

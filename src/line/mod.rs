@@ -2,7 +2,11 @@
 //!
 //! A connection opens with a preamble that says which version of the frames follows and
 //! what for. Then both sides send length-delimited MessagePack messages. Way in:
-//! [`dial`] and [`Line::accept`]. Knows no message and no room.
+//! [`Security::dial`] and [`Security::accept`]; with a secret the connection is TLS, and each
+//! side has proved its role before the preamble. Knows no message and no room.
+
+mod secret;
+mod security;
 
 use std::io;
 use std::time::Duration;
@@ -13,10 +17,10 @@ use futures_util::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::world::net::TcpStream;
+pub use secret::{AgentSecret, ClusterSecret, SecretError};
+pub use security::Security;
 
 /// Largest frame: one batch of log entries or one chunk of a snapshot, with room to spare.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -26,6 +30,9 @@ pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// First bytes of every connection: name and version of the framing.
 const MAGIC: &[u8; 4] = b"PDL1";
+
+/// First byte of a connection that speaks TLS. Source: RFC 8446, section 5.1.
+const TLS_HANDSHAKE: u8 = 22;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,36 +73,26 @@ pub struct LineSender(SplitSink<Frames, Bytes>);
 /// Receiving half of a [`Line`].
 pub struct LineReceiver(SplitStream<Frames>);
 
-/// Connects to `address` for `purpose`, within [`DIAL_TIMEOUT`].
-///
-/// # Errors
-/// What the network answers, or a time-out.
-pub async fn dial(address: &str, purpose: Purpose) -> io::Result<Line> {
-    let connect = async {
-        let mut stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        stream.write_all(MAGIC).await?;
-        stream.write_all(&[purpose.byte()]).await?;
-        Ok(Line::over(Box::new(stream)))
-    };
-    timeout(DIAL_TIMEOUT, connect).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
-}
-
 impl Line {
-    /// Reads the preamble of a connection that somebody opened to us.
-    ///
-    /// # Errors
-    /// When the other side does not speak our frames, or is slow to say so.
-    pub async fn accept(mut stream: TcpStream) -> io::Result<(Self, Purpose)> {
-        stream.set_nodelay(true)?;
+    /// Says over an open connection what follows.
+    async fn begin(mut io: impl Io + 'static, purpose: Purpose) -> io::Result<Self> {
+        io.write_all(MAGIC).await?;
+        io.write_all(&[purpose.byte()]).await?;
+        io.flush().await?;
+        Ok(Self::over(Box::new(io)))
+    }
+
+    /// Hears what follows.
+    async fn greet(mut io: impl Io + 'static) -> io::Result<(Self, Purpose)> {
         let mut preamble = [0u8; 5];
-        timeout(DIAL_TIMEOUT, stream.read_exact(&mut preamble))
-            .await
-            .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        io.read_exact(&mut preamble).await?;
         let [a, b, c, d, purpose] = preamble;
+        if a == TLS_HANDSHAKE {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it speaks with a cluster secret"));
+        }
         let purpose = Purpose::of(purpose).filter(|_| [a, b, c, d] == *MAGIC);
         let purpose = purpose.ok_or_else(|| invalid("not a platformd connection"))?;
-        Ok((Self::over(Box::new(stream)), purpose))
+        Ok((Self::over(Box::new(io)), purpose))
     }
 
     fn over(io: Box<dyn Io>) -> Self {

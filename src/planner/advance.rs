@@ -87,8 +87,7 @@ impl Wanted<'_> {
         let target = content.spec.instances;
         let counted = count(&roster.counted);
         let surplus = usize::try_from(counted.saturating_sub(target)).unwrap_or(usize::MAX);
-        let selection = content.spec.kill_selection;
-        let chosen = victims(state, &roster.counted, surplus, &action.sentenced, selection);
+        let chosen = victims(state, &roster.counted, surplus, &action.sentenced, &content.spec);
         if !chosen.is_empty() {
             self.decommission(chosen, "scaled down");
             return false;
@@ -142,7 +141,7 @@ impl Wanted<'_> {
         let wave = next_wave(counts, Bounds::of(target, &content.spec.upgrade));
         let stopped = self.replaced(content, &old, wave.stop);
         let surplus = new.len().saturating_sub(usize::try_from(target).unwrap_or(usize::MAX));
-        let trimmed = victims(state, &new, surplus, &[], content.spec.kill_selection);
+        let trimmed = victims(state, &new, surplus, &[], &content.spec);
         let is_done = old.is_empty()
             && gone.is_empty()
             && trimmed.is_empty()
@@ -160,10 +159,9 @@ impl Wanted<'_> {
         let stop = usize::try_from(stop).unwrap_or(usize::MAX);
         let (serving, idle): (Vec<&InstanceRow>, Vec<&InstanceRow>) =
             old.iter().partition(|row| serves(self.state, row));
-        let selection = content.spec.kill_selection;
-        let mut chosen = victims(self.state, &idle, stop.min(idle.len()), &[], selection);
+        let mut chosen = victims(self.state, &idle, stop.min(idle.len()), &[], &content.spec);
         let rest = stop.saturating_sub(chosen.len());
-        chosen.extend(victims(self.state, &serving, rest, &[], selection));
+        chosen.extend(victims(self.state, &serving, rest, &[], &content.spec));
         chosen
     }
 }

@@ -2,9 +2,10 @@
 
 use std::cmp::Reverse;
 
-use crate::domain::{InstanceId, KillSelection, TaskState, Timestamp};
+use crate::domain::{InstanceId, KillSelection, RunSpec, TaskState, Timestamp};
 use crate::state::{ClusterState, InstanceRow};
 
+use super::even_out::Groups;
 use super::roster::{checks_of, is_away};
 
 /// How dear an instance is; the cheapest go first.
@@ -44,25 +45,53 @@ fn since(row: &InstanceRow) -> Timestamp {
     task.started_at.unwrap_or(task.staged_at)
 }
 
-/// Chooses victims: the sentenced ones, and more until `surplus` are found. Ties in worth
-/// break by the app's wish and then by id.
+/// Chooses victims: the sentenced ones, and more until `surplus` are found. Among those of
+/// equal worth the fullest groups give first where `spec` wants a spread; then the app's wish
+/// counts, and then the id.
 pub(super) fn victims(
     state: &ClusterState,
     candidates: &[&InstanceRow],
     surplus: usize,
     sentenced: &[InstanceId],
-    selection: KillSelection,
+    spec: &RunSpec,
 ) -> Vec<InstanceId> {
     let (mut chosen, rest): (Vec<&InstanceRow>, Vec<&InstanceRow>) =
         candidates.iter().copied().partition(|row| sentenced.contains(&row.id));
     let mut rest: Vec<_> = rest.into_iter().map(|row| (worth(state, row), since(row), row)).collect();
-    match selection {
+    match spec.kill_selection {
         KillSelection::YoungestFirst => rest.sort_by_key(|(worth, at, row)| (*worth, Reverse(*at), &row.id)),
         KillSelection::OldestFirst => rest.sort_by_key(|(worth, at, row)| (*worth, *at, &row.id)),
     }
     let more = surplus.saturating_sub(chosen.len());
-    chosen.extend(rest.into_iter().take(more).map(|(_, _, row)| row));
+    let rest: Vec<(Worth, &InstanceRow)> = rest.into_iter().map(|(worth, _, row)| (worth, row)).collect();
+    chosen.extend(evenly(state, spec, &rest, more));
     chosen.into_iter().map(|row| row.id.clone()).collect()
+}
+
+/// The first `count` of `rows`, which are sorted by worth; where only a part of those of one
+/// worth go, the fullest groups give first.
+fn evenly<'r>(
+    state: &ClusterState,
+    spec: &RunSpec,
+    rows: &[(Worth, &'r InstanceRow)],
+    count: usize,
+) -> Vec<&'r InstanceRow> {
+    let all: Vec<&InstanceRow> = rows.iter().map(|(_, row)| *row).collect();
+    let first: Vec<&InstanceRow> = all.iter().copied().take(count).collect();
+    let Some(mut groups) = Groups::of(state, spec, &all).filter(|_| count < all.len()) else { return first };
+    let mut chosen = Vec::new();
+    for of_one_worth in rows.chunk_by(|(one, _), (other, _)| one == other) {
+        let alike: Vec<&InstanceRow> = of_one_worth.iter().map(|(_, row)| *row).collect();
+        let wanted = count - chosen.len();
+        if alike.len() <= wanted {
+            alike.iter().for_each(|row| groups.forget(state, row));
+            chosen.extend(alike);
+        } else {
+            chosen.extend(groups.take(state, &alike, wanted));
+            break;
+        }
+    }
+    chosen
 }
 
 #[cfg(test)]
@@ -86,7 +115,8 @@ mod tests {
         let rows: Vec<&InstanceRow> = ground.state.instances_of(&app).collect();
         let sentenced: Vec<InstanceId> =
             sentenced.iter().map(|at| ids.get(*at).cloned().unwrap_or(InstanceId::new("unknown"))).collect();
-        let got = victims(&ground.state, &rows, surplus, &sentenced, selection);
+        let spec = an_app("/web").kill(selection).spec();
+        let got = victims(&ground.state, &rows, surplus, &sentenced, &spec);
         let at = |id: &InstanceId| ids.iter().position(|other| other == id).unwrap();
         assert_eq!(got.iter().map(at).collect::<Vec<_>>(), wanted);
     }
@@ -121,7 +151,7 @@ mod tests {
         let waiting = ground.create("/web", 1).remove(0);
         let app = AppId::parse("/web").unwrap();
         let rows: Vec<&InstanceRow> = ground.state.instances_of(&app).collect();
-        let got = victims(&ground.state, &rows, 6, &[], KillSelection::YoungestFirst);
+        let got = victims(&ground.state, &rows, 6, &[], &an_app("/web").spec());
         assert_eq!(got, [lost, waiting, staging, starting, sick, well]);
     }
 }

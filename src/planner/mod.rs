@@ -10,6 +10,7 @@ mod absence;
 mod advance;
 mod capacity;
 mod dependency_order;
+mod even_out;
 mod intent;
 mod kill_selection;
 mod plan;

@@ -72,7 +72,7 @@ fn balance(
         return create(state, app, target - counted, mint);
     }
     let surplus = usize::try_from(counted - target).unwrap_or(usize::MAX);
-    let ids = victims(state, &roster.counted, surplus, &[], content.spec.kill_selection);
+    let ids = victims(state, &roster.counted, surplus, &[], &content.spec);
     (!ids.is_empty()).then_some(Intent::Decommission { ids, reason: "more copies than wanted" })
 }
 

@@ -11,6 +11,8 @@
 //! * Nothing stops because a message does not name it.
 //! * An agent repeats a status until it is acknowledged; the leader acknowledges after commit.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{AgentInfo, ClusterId, PortRanges, TaskId, TaskLaunch, TaskStatus, UpdateId};
@@ -62,6 +64,29 @@ pub enum FromAgent {
     },
 }
 
+/// What only one agent knows; a master keeps a digest of it. Never shown or logged.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Proof(String);
+
+impl Proof {
+    /// The proof that says `text`; empty means none.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// What it says.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Proof")
+    }
+}
+
 /// Introduces an agent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Register {
@@ -75,6 +100,9 @@ pub struct Register {
     pub seen: Option<Fence>,
     /// What it is and has.
     pub agent: AgentInfo,
+    /// What only this agent knows: nobody else is taken for it. Empty from an agent that has none.
+    #[serde(default)]
+    pub proof: Proof,
     /// Ports of its ranges that strangers hold.
     #[serde(default)]
     pub held_ports: PortRanges,

@@ -18,7 +18,7 @@ use super::address_book::AddressBook;
 use super::membership::hello;
 use super::messages::{Answer, Ask, Hello, Reply, Request};
 use super::types::{MasterNode, Raft};
-use crate::line::{self, Purpose};
+use crate::line::{Purpose, Security};
 
 /// Longest wait for an answer to a Hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
@@ -37,6 +37,7 @@ pub(crate) struct Greeter {
     pub(crate) node: u64,
     pub(crate) at: MasterNode,
     pub(crate) masters: Vec<String>,
+    pub(crate) security: Security,
     pub(crate) raft: Raft,
     pub(crate) book: Arc<AddressBook>,
 }
@@ -72,7 +73,7 @@ impl Greeter {
         }
         addresses.remove(&self.at.cluster);
         let asked = addresses.into_iter().map(|address| async move {
-            let answer = greet(&address, own).await;
+            let answer = greet(&self.security, &address, own).await;
             (address, answer)
         });
         let mut heard = BTreeMap::from([(self.at.cluster.clone(), own.clone())]);
@@ -83,6 +84,10 @@ impl Greeter {
                         self.book.note(theirs.node, &theirs.at);
                     }
                     heard.insert(address, theirs);
+                }
+                // Only people can mend that.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    warn!(address, %error, "cannot join another master");
                 }
                 Err(error) => debug!(address, %error, "no answer to Hello"),
             }
@@ -133,14 +138,14 @@ pub(crate) async fn initialize(raft: &Raft, nodes: BTreeMap<u64, MasterNode>) {
 }
 
 /// Says Hello to whoever is at `address`, and waits for the answer no longer than [`HELLO_TIMEOUT`].
-pub(super) async fn greet(address: &str, own: &Hello) -> io::Result<Hello> {
-    timeout(HELLO_TIMEOUT, exchange(address, own))
+pub(super) async fn greet(security: &Security, address: &str, own: &Hello) -> io::Result<Hello> {
+    timeout(HELLO_TIMEOUT, exchange(security, address, own))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn exchange(address: &str, own: &Hello) -> io::Result<Hello> {
-    let mut line = line::dial(address, Purpose::Masters).await?;
+async fn exchange(security: &Security, address: &str, own: &Hello) -> io::Result<Hello> {
+    let mut line = security.dial(address, Purpose::Masters).await?;
     line.send(&Ask { number: 0, to: None, request: Request::Hello(own.clone()) }).await?;
     match line.receive::<Answer>().await?.map(|answer| answer.reply) {
         Some(Reply::Hello(theirs)) => Ok(theirs),

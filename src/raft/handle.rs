@@ -66,12 +66,13 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let (log, log_closed) =
         log_store::LogStore::open(&dir.log, settings.segment_bytes, Arc::clone(&counters), dir.lock)?;
     let book = Arc::new(AddressBook::default());
-    let peers = Peers { book: Arc::clone(&book) };
+    let peers = Peers { book: Arc::clone(&book), security: settings.security.clone() };
     let raft = start_raft(dir.node, config, peers, log, machine).await?;
     let at =
         MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
     book.note(dir.node, &at);
-    let server = Server { node: dir.node, at, raft, book, snapshots };
+    let security = settings.security.clone();
+    let server = Server { node: dir.node, at, raft, book, snapshots, security };
     head_start(&server, &settings).await;
     Ok(assemble(server, settings, clock, published, counters, log_closed))
 }
@@ -120,6 +121,7 @@ fn assemble(
         node: server.node,
         at: server.at.clone(),
         masters: settings.masters,
+        security: settings.security,
         raft: server.raft.clone(),
         book: Arc::clone(&server.book),
     };
@@ -160,7 +162,12 @@ impl RaftHandle {
     /// Who belongs to the quorum.
     pub fn membership(&self) -> Membership {
         let server = &self.running.server;
-        Membership { node: server.node, raft: server.raft.clone(), book: Arc::clone(&server.book) }
+        Membership {
+            node: server.node,
+            raft: server.raft.clone(),
+            book: Arc::clone(&server.book),
+            security: server.security.clone(),
+        }
     }
 
     /// Holds a reason once Raft can not go on, such as a disk that fails to sync; the process

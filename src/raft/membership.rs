@@ -13,6 +13,7 @@ use super::address_book::AddressBook;
 use super::greeter::greet;
 use super::messages::Hello;
 use super::types::{MasterNode, Raft, TypeConfig};
+use crate::line::Security;
 
 /// Longest wait for a new master to have the log, its snapshot included. With
 /// [`CHANGE_TIMEOUT`] within what the API spends on one request; a repeat goes on from there.
@@ -92,6 +93,7 @@ pub struct Membership {
     pub(super) node: u64,
     pub(super) raft: Raft,
     pub(super) book: Arc<AddressBook>,
+    pub(super) security: Security,
 }
 
 impl Membership {
@@ -201,7 +203,8 @@ impl Membership {
             |why: String| MembershipError::Unreachable { node: new, address: at.cluster.clone(), why };
         let own = self.book.get(self.node).ok_or(MembershipError::NotLeader)?;
         let own = hello(&self.raft, self.node, &own).await;
-        let theirs = greet(&at.cluster, &own).await.map_err(|error| unreachable(error.to_string()))?;
+        let theirs =
+            greet(&self.security, &at.cluster, &own).await.map_err(|error| unreachable(error.to_string()))?;
         if theirs.node != new {
             return Err(unreachable(format!("master {} is there now", theirs.node)));
         }

@@ -24,7 +24,7 @@ use super::messages::{Answer, Ask, Reply, Request};
 use super::snapshots::SnapshotFile;
 use super::types::{MasterNode, TypeConfig, Vote};
 use super::{pipeline, transfer};
-use crate::line::{self, Line, Purpose};
+use crate::line::{Line, Purpose, Security};
 
 /// A connection whose peer has not answered for so long is given up for a new one.
 const SILENCE_MAX: Duration = Duration::from_millis(500);
@@ -35,12 +35,13 @@ type Responses<'s> = BoxStream<'s, Result<StreamAppendResult<TypeConfig>, RpcErr
 /// Makes clients.
 pub(crate) struct Peers {
     pub(crate) book: Arc<AddressBook>,
+    pub(crate) security: Security,
 }
 
 impl Peers {
     fn client(&self, target: u64, node: &MasterNode, one_by_one: bool) -> Client {
         let book = Arc::clone(&self.book);
-        let peer = Peer { target, recorded: node.clone(), book };
+        let peer = Peer { target, recorded: node.clone(), book, security: self.security.clone() };
         Client { peer, one_by_one, open: None }
     }
 }
@@ -64,13 +65,14 @@ pub(crate) struct Peer {
     pub(crate) target: u64,
     recorded: MasterNode,
     book: Arc<AddressBook>,
+    security: Security,
 }
 
 impl Peer {
     /// Connects to where the peer is now.
     pub(crate) async fn dial(&self) -> io::Result<Line> {
         let at = self.book.get(self.target).unwrap_or_else(|| self.recorded.clone());
-        line::dial(&at.cluster, Purpose::Masters).await
+        self.security.dial(&at.cluster, Purpose::Masters).await
     }
 }
 

@@ -15,7 +15,7 @@ use super::mirror::SnapshotMetaRecord;
 use super::snapshots::{SnapshotFile, Snapshots, aside};
 use super::types::{MasterNode, Raft, TypeConfig, Vote};
 use super::{membership, transfer};
-use crate::line::{Line, LineReceiver};
+use crate::line::{Line, LineReceiver, Security};
 use crate::world::fs;
 
 /// A connection on which nothing came for so long is closed; a peer that needs it dials anew.
@@ -29,6 +29,7 @@ pub(crate) struct Server {
     pub(crate) raft: Raft,
     pub(crate) book: Arc<AddressBook>,
     pub(crate) snapshots: Snapshots,
+    pub(crate) security: Security,
 }
 
 impl Server {

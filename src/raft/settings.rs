@@ -7,6 +7,7 @@ use openraft::{Config, SnapshotPolicy};
 
 use super::wal::recover::LogError;
 use super::wal::segment::SEGMENT_BYTES;
+use crate::line::Security;
 
 /// Heartbeat and election, in milliseconds. An outage after a leader's death lasts about
 /// the longest election and a mean one.
@@ -38,6 +39,8 @@ pub struct RaftSettings {
     pub advertise_cluster: String,
     /// Where people reach this one, exactly as given.
     pub advertise_http: String,
+    /// How the other masters are dialled.
+    pub security: Security,
     /// Heartbeat and election.
     pub timing: RaftTiming,
     /// Entries between two snapshots.
@@ -49,7 +52,7 @@ pub struct RaftSettings {
 }
 
 impl RaftSettings {
-    /// The usual limits.
+    /// The usual limits, in the clear.
     pub fn new(
         data_dir: PathBuf,
         masters: Vec<String>,
@@ -61,6 +64,7 @@ impl RaftSettings {
             masters,
             advertise_cluster,
             advertise_http,
+            security: Security::off(),
             timing: RaftTiming::default(),
             snapshot_every: 50_000,
             keep_behind_snapshot: 10_000,

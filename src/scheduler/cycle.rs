@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
-use super::ground::Ground;
+use super::ground::{Ground, Plot};
 use super::launch_queue::{Queued, waiting};
 use super::matcher::{Match, Need, match_plot};
 use super::rank::Rank;
@@ -78,7 +78,7 @@ fn place(
     now: Timestamp,
     report: &mut CycleReport,
 ) {
-    let need = Need::of(queued.content);
+    let mut need = Need::of(state, queued.content);
     let mut ranked = rank_all(state, ground, queued, &need);
     let mut instances = queued.instances.iter();
     while let Some(instance) = instances.as_slice().first() {
@@ -87,7 +87,7 @@ fn place(
             report.wait(queued, instances.len());
             return;
         }
-        let Some(placement) = place_one(ground, &mut ranked, &need, instance) else { break };
+        let Some(placement) = place_one(ground, &mut ranked, &mut need, instance) else { break };
         report.placements.push(placement);
         instances.next();
     }
@@ -101,7 +101,7 @@ fn place(
 
 type Ranked = BinaryHeap<Reverse<Rank>>;
 
-/// Every agent that suits the demand now.
+/// Every agent that suits the demand now, or may once other instances are placed.
 fn rank_all(state: &ClusterState, ground: &Ground<'_>, queued: &Queued<'_>, need: &Need) -> Ranked {
     let mut siblings: BTreeMap<usize, u32> = BTreeMap::new();
     let live =
@@ -109,26 +109,54 @@ fn rank_all(state: &ClusterState, ground: &Ground<'_>, queued: &Queued<'_>, need
     for position in live.filter_map(|task| ground.position(&task.agent)) {
         *siblings.entry(position).or_default() += 1;
     }
-    let suitable = ground.plots.iter().enumerate().filter(|(_, plot)| feasibility::check(need, plot).is_ok());
+    let may_open = need.rules.may_open();
+    let suits = |plot: &Plot<'_>| match feasibility::check(need, plot) {
+        Ok(()) => true,
+        Err(reason) => may_open && reason == Reason::UnfulfilledConstraint,
+    };
+    let suitable = ground.plots.iter().enumerate().filter(|(_, plot)| suits(plot));
     let rank = |(position, plot)| {
         Reverse(Rank::of(need, plot, position, siblings.get(&position).copied().unwrap_or(0)))
     };
     suitable.map(rank).collect()
 }
 
-/// Takes the best agent, and puts it back with its new rank while it still suits.
+/// Takes the best agent, and puts it back with its new rank while it still suits. Agents that
+/// a rule forbids now and may allow later keep their places.
 fn place_one(
     ground: &mut Ground<'_>,
     ranked: &mut Ranked,
-    need: &Need,
+    need: &mut Need,
     instance: &InstanceRow,
 ) -> Option<Placement> {
+    let mut forbidden = Vec::new();
+    let placement = take_best(ground, ranked, need, instance, &mut forbidden);
+    ranked.extend(forbidden);
+    placement
+}
+
+fn take_best(
+    ground: &mut Ground<'_>,
+    ranked: &mut Ranked,
+    need: &mut Need,
+    instance: &InstanceRow,
+    forbidden: &mut Vec<Reverse<Rank>>,
+) -> Option<Placement> {
+    let may_open = need.rules.may_open();
     while let Some(Reverse(rank)) = ranked.pop() {
         let Some(plot) = ground.plots.get_mut(rank.position) else { continue };
         let (attempt, task) = next_task(instance);
-        let Ok(Match { ports, resources }) = match_plot(need, plot, &task) else { continue };
+        let Match { ports, resources } = match match_plot(need, plot, &task) {
+            Ok(matched) => matched,
+            Err(Reason::UnfulfilledConstraint) if may_open => {
+                forbidden.push(Reverse(rank));
+                continue;
+            }
+            Err(_) => continue,
+        };
         plot.spare = plot.spare.minus(&resources);
-        if feasibility::check(need, plot).is_ok() {
+        need.rules.note(&plot.agent.info);
+        if may_open || feasibility::check(need, plot).is_ok() {
             ranked.push(Reverse(Rank::of(need, plot, rank.position, rank.siblings.saturating_add(1))));
         }
         let agent = plot.agent.info.id.clone();

@@ -49,7 +49,7 @@ pub struct Unused {
 /// Puts every offer to one more instance of an app: of the content that waits, or else of
 /// the current one. Nothing for an app that does not exist.
 pub fn funnel(state: &ClusterState, app: &AppId) -> Option<Funnel> {
-    let need = Need::of(content_that_waits(state, app)?);
+    let need = Need::of(state, content_that_waits(state, app)?);
     let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
     let mut unused = Vec::new();
     let mut fell: BTreeMap<Reason, u32> = BTreeMap::new();

@@ -8,7 +8,7 @@ use super::{Reason, ports};
 pub(super) fn check(need: &Need, plot: &Plot<'_>) -> Result<(), Reason> {
     let questions: [(bool, Reason); 8] = [
         (need.any_role, Reason::UnfulfilledRole),
-        (!need.constrained && (!need.image || plot.agent.info.has_docker), Reason::UnfulfilledConstraint),
+        (suits_kind(need, plot), Reason::UnfulfilledConstraint),
         (!plot.is_excluded, Reason::AgentMaintenance),
         (plot.spare.cpus >= need.cpus, Reason::InsufficientCpus),
         (plot.spare.mem >= need.mem, Reason::InsufficientMemory),
@@ -19,15 +19,20 @@ pub(super) fn check(need: &Need, plot: &Plot<'_>) -> Result<(), Reason> {
     questions.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, reason)| Err(reason))
 }
 
+/// Runs such tasks, and no placement rule forbids it.
+fn suits_kind(need: &Need, plot: &Plot<'_>) -> bool {
+    (!need.image || plot.agent.info.has_docker) && need.rules.allow(&plot.agent.info)
+}
+
 /// For people: what was needed and what was there.
 pub(super) fn detail(need: &Need, plot: &Plot<'_>, reason: Reason) -> String {
     let spare = &plot.spare;
     match reason {
         Reason::UnfulfilledRole => "the app accepts no resources of role *".to_owned(),
-        Reason::UnfulfilledConstraint if need.constrained => {
-            "placement rules are not supported yet".to_owned()
+        Reason::UnfulfilledConstraint if need.image && !plot.agent.info.has_docker => {
+            "needs an image, the agent runs no containers".to_owned()
         }
-        Reason::UnfulfilledConstraint => "needs an image, the agent runs no containers".to_owned(),
+        Reason::UnfulfilledConstraint => need.rules.objection(&plot.agent.info).unwrap_or_default(),
         Reason::AgentMaintenance => "the agent gets no new tasks now".to_owned(),
         Reason::InsufficientCpus => format!("needs {} cpus, {} are spare", need.cpus, spare.cpus),
         Reason::InsufficientMemory => format!("needs {} MiB of memory, {} are spare", need.mem, spare.mem),

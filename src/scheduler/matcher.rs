@@ -3,8 +3,10 @@
 use super::feasibility;
 use super::ground::Plot;
 use super::offers::ANY_ROLE;
+use super::rules::Rules;
 use super::{Reason, ports};
 use crate::domain::{AppVersion, PortDemand, PortRanges, Resources, Scalar, TaskId};
+use crate::state::ClusterState;
 
 /// What one instance of a content needs, worked out once per content and cycle.
 #[derive(Clone, Debug)]
@@ -18,8 +20,8 @@ pub(super) struct Need {
     pub(super) image: bool,
     /// Takes resources of any role.
     pub(super) any_role: bool,
-    /// Has placement rules, which are not judged yet: such a demand fits nowhere.
-    pub(super) constrained: bool,
+    /// Its placement rules, and where its instances are already.
+    pub(super) rules: Rules,
 }
 
 /// Ports and resources of a demand on one agent.
@@ -30,7 +32,7 @@ pub(super) struct Match {
 }
 
 impl Need {
-    pub(super) fn of(content: &AppVersion) -> Self {
+    pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
         let spec = &content.spec;
         let roles = &spec.accepted_resource_roles;
         Self {
@@ -41,7 +43,7 @@ impl Need {
             ports: spec.port_demands(),
             image: spec.image().is_some(),
             any_role: roles.is_empty() || roles.iter().any(|role| role == ANY_ROLE),
-            constrained: !spec.constraints.is_empty(),
+            rules: Rules::of(state, content),
         }
     }
 }

@@ -15,6 +15,7 @@ mod offers;
 mod ports;
 mod rank;
 mod rejection;
+mod rules;
 mod view;
 
 pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::{Address, AgentFlags, BadSetting, LogSettings, values};
+use super::values::{self, Exposure};
+use super::{Address, AgentFlags, BadSetting, LogSettings};
 use crate::domain::{AttributeValue, Attributes, PortRanges, Scalar};
 
 /// What `platformd agent` needs to know.
@@ -28,6 +29,10 @@ pub struct AgentSettingsFlags {
     pub docker_socket: PathBuf,
     /// What tasks run on.
     pub runtime: Runtime,
+    /// An agent's secret; without one masters are spoken to in the clear.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Who may see logs and metrics; without it everybody.
+    pub http_credentials: Option<PathBuf>,
     /// How to log.
     pub log: LogSettings,
 }
@@ -77,9 +82,13 @@ impl AgentSettingsFlags {
     pub fn from_flags(flags: AgentFlags) -> Result<Self, BadSetting> {
         let masters = values::masters(flags.masters.as_deref().unwrap_or("127.0.0.1:5050"))?;
         let http = values::address("--http", flags.http, "127.0.0.1:5051")?;
-        let dialled = masters.iter().map(|master| ("--masters", master));
-        let exposed = std::iter::once(("--http", &http));
-        values::refuse_exposure(exposed.chain(dialled), flags.insecure.unwrap_or(false))?;
+        let exposure = Exposure {
+            has_secret: flags.cluster_secret_file.is_some(),
+            has_credentials: flags.http_credentials.is_some(),
+            insecure: flags.insecure.unwrap_or(false),
+        };
+        exposure.check_http(&http)?;
+        exposure.check_cluster("--masters", masters.iter())?;
         Ok(Self {
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from("/var/lib/platformd/agent")),
             http,
@@ -90,6 +99,8 @@ impl AgentSettingsFlags {
             docker_config: flags.docker_config,
             docker_socket: flags.docker_socket.unwrap_or_else(|| PathBuf::from("/var/run/docker.sock")),
             runtime: runtime(flags.runtime.as_deref())?,
+            cluster_secret_file: flags.cluster_secret_file,
+            http_credentials: flags.http_credentials,
             log: values::log(flags.log, flags.log_format.as_deref())?,
             masters,
         })

@@ -35,6 +35,12 @@ pub struct MasterFlags {
     /// Cluster address that others are told, where --cluster is a wildcard [default: --cluster]
     #[arg(long, env = "PLATFORMD_ADVERTISE_CLUSTER", value_name = "HOST:PORT")]
     pub advertise_cluster: Option<String>,
+    /// The cluster's secret, from 'platformd secret create'; needed beyond loopback [default: none]
+    #[arg(long, env = "PLATFORMD_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Who may use the API, a line NAME:PASSWORD each; needed beyond loopback [default: everybody]
+    #[arg(long, env = "PLATFORMD_HTTP_CREDENTIALS", value_name = "FILE")]
+    pub http_credentials: Option<PathBuf>,
     /// Be reachable beyond this machine without encryption or passwords
     #[arg(long, env = "PLATFORMD_INSECURE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -57,8 +63,8 @@ impl MasterFlags {
     /// These flags, and what they leave open from `file`.
     #[must_use]
     pub fn or(mut self, file: Self) -> Self {
-        fill!(self from file: data_dir, http, cluster, masters, advertise_http, advertise_cluster, insecure,
-              agent_timeout, agent_restart_grace, log, log_format);
+        fill!(self from file: data_dir, http, cluster, masters, advertise_http, advertise_cluster,
+              cluster_secret_file, http_credentials, insecure, agent_timeout, agent_restart_grace, log, log_format);
         self
     }
 }
@@ -97,6 +103,12 @@ pub struct AgentFlags {
     /// What tasks run on: auto (docker where an engine answers), docker or process [default: auto]
     #[arg(long, env = "PLATFORMD_RUNTIME", value_name = "RUNTIME")]
     pub runtime: Option<String>,
+    /// An agent's secret, from 'platformd secret agent'; needed for masters beyond loopback [default: none]
+    #[arg(long, env = "PLATFORMD_CLUSTER_SECRET_FILE", value_name = "FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Who may see logs of tasks and /metrics, a line NAME:PASSWORD each; needed beyond loopback [default: everybody]
+    #[arg(long, env = "PLATFORMD_HTTP_CREDENTIALS", value_name = "FILE")]
+    pub http_credentials: Option<PathBuf>,
     /// Speak to masters on other machines, and be reachable, without encryption or passwords
     #[arg(long, env = "PLATFORMD_INSECURE", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
@@ -114,7 +126,7 @@ impl AgentFlags {
     #[must_use]
     pub fn or(mut self, file: Self) -> Self {
         fill!(self from file: masters, data_dir, http, hostname, resources, attributes, allow, docker_config,
-              docker_socket, runtime, insecure, log, log_format);
+              docker_socket, runtime, cluster_secret_file, http_credentials, insecure, log, log_format);
         self
     }
 }

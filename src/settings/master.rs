@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Address, BadSetting, LogSettings, MasterFlags, values};
+use super::values::{self, Exposure};
+use super::{Address, BadSetting, LogSettings, MasterFlags};
 
 /// What `platformd master` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct MasterSettings {
     pub advertise_http: Address,
     /// What others are told of `cluster`.
     pub advertise_cluster: Address,
+    /// The cluster's secret; without one the cluster speaks in the clear.
+    pub cluster_secret_file: Option<PathBuf>,
+    /// Who may use the API; without it everybody.
+    pub http_credentials: Option<PathBuf>,
     /// Silence after which an agent counts as unreachable.
     pub agent_timeout: Duration,
     /// How long a disconnected agent may take to come back.
@@ -59,9 +64,14 @@ impl MasterSettings {
             );
             return Err(BadSetting::new("--masters", named.join(","), expected));
         }
-        let exposed = [("--http", &http), ("--cluster", &cluster)].into_iter();
-        let dialled = masters.iter().map(|master| ("--masters", master));
-        values::refuse_exposure(exposed.chain(dialled), flags.insecure.unwrap_or(false))?;
+        let exposure = Exposure {
+            has_secret: flags.cluster_secret_file.is_some(),
+            has_credentials: flags.http_credentials.is_some(),
+            insecure: flags.insecure.unwrap_or(false),
+        };
+        exposure.check_http(&http)?;
+        exposure.check_cluster("--cluster", std::iter::once(&cluster))?;
+        exposure.check_cluster("--masters", masters.iter())?;
         let timeout_bounds = (AGENT_TIMEOUT_MIN, DAY);
         let grace_bounds = (Duration::ZERO, DAY);
         Ok(Self {
@@ -71,6 +81,8 @@ impl MasterSettings {
             masters,
             advertise_http,
             advertise_cluster,
+            cluster_secret_file: flags.cluster_secret_file,
+            http_credentials: flags.http_credentials,
             agent_timeout: values::duration(
                 "--agent-timeout",
                 flags.agent_timeout,

@@ -56,6 +56,22 @@ fn beyond_loopback_needs_consent() {
         flags.insecure = Some(true);
     });
     assert!(with_consent.is_ok());
+    let secured = |passwords: bool| {
+        master(|flags| {
+            wide(flags);
+            flags.cluster_secret_file = Some("secret".into());
+            flags.http_credentials = passwords.then(|| "people".into());
+        })
+    };
+    refused(secured(false), &["--http", "--http-credentials"]);
+    assert!(secured(true).is_ok());
+    refused(
+        master(|flags| {
+            wide(flags);
+            flags.http_credentials = Some("people".into());
+        }),
+        &["--cluster", "--cluster-secret-file"],
+    );
     refused(agent(|flags| flags.masters = Some("10.0.0.1:5050".into())), &["--masters", "--insecure"]);
 }
 

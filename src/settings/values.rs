@@ -100,20 +100,38 @@ fn parse_duration(raw: &str) -> Option<Duration> {
     Some(Duration::from_millis(number.checked_mul(millis)?))
 }
 
-/// Refuses to be reachable from, or to speak to, other machines in the clear unless told to.
-pub(super) fn refuse_exposure<'a>(
-    addresses: impl IntoIterator<Item = (&'static str, &'a Address)>,
-    insecure: bool,
-) -> Result<(), BadSetting> {
-    if insecure {
-        return Ok(());
-    }
-    for (flag, address) in addresses {
-        if !address.is_loopback() {
-            let expected = "is beyond loopback, and who reaches these ports commands every machine of the \
-                            cluster; use a loopback address, or --insecure on a network you trust";
-            return Err(BadSetting::new(flag, address.as_str(), expected));
+/// What allows a process to be reached from, or to speak to, other machines.
+pub(super) struct Exposure {
+    pub(super) has_secret: bool,
+    pub(super) has_credentials: bool,
+    pub(super) insecure: bool,
+}
+
+impl Exposure {
+    /// Refuses an API that every other machine could use.
+    pub(super) fn check_http(&self, address: &Address) -> Result<(), BadSetting> {
+        if address.is_loopback() || self.has_credentials || self.insecure {
+            return Ok(());
         }
+        let expected = "is beyond loopback, and who reaches it can run anything anywhere in the cluster; give \
+                        names and passwords with --http-credentials FILE, use a loopback address, or say \
+                        --insecure on a network you trust";
+        Err(BadSetting::new("--http", address.as_str(), expected))
     }
-    Ok(())
+
+    /// Refuses a cluster port in the clear.
+    pub(super) fn check_cluster<'a>(
+        &self,
+        flag: &'static str,
+        mut addresses: impl Iterator<Item = &'a Address>,
+    ) -> Result<(), BadSetting> {
+        if self.has_secret || self.insecure {
+            return Ok(());
+        }
+        let Some(address) = addresses.find(|address| !address.is_loopback()) else { return Ok(()) };
+        let expected = "is beyond loopback, and who speaks there commands every machine of the cluster; give \
+                        --cluster-secret-file FILE (see 'platformd secret --help'), use a loopback address, or \
+                        say --insecure on a network you trust";
+        Err(BadSetting::new(flag, address.as_str(), expected))
+    }
 }

@@ -31,12 +31,16 @@ pub enum Command {
     },
     /// Admits an agent, or records that it came back or changed.
     /// Proposed by `dispatcher::registration`; nothing changes when all is known already.
-    /// Refused while another boot or machine with the same id is live.
+    /// Refused while another boot or machine with the same id is live, and to whoever cannot
+    /// show the proof that came with the id.
     RegisterAgent {
         /// What it says of itself.
         info: Box<AgentInfo>,
         /// Ports of its ranges that strangers hold.
         held_ports: PortRanges,
+        /// Digest of what only this agent knows, where it knows something.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
     },
     /// Records which ports strangers hold. Proposed by `dispatcher::sessions`.
     SetHeldPorts {

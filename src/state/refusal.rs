@@ -47,6 +47,9 @@ pub enum Refusal {
     /// The agent's id is live on another boot or machine.
     #[error("agent {0} is live elsewhere; give one of the two another --data-dir")]
     AgentIsElsewhere(AgentId),
+    /// Another machine knows the secret proof of this id.
+    #[error("agent {0} is known by another proof")]
+    AgentIsAnother(AgentId),
     /// The instance no longer waits, or waits for another attempt.
     #[error("instance {0} does not wait for this attempt")]
     NotWaiting(InstanceId),

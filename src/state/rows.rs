@@ -21,6 +21,9 @@ pub struct AgentRow {
     pub registered_at: Timestamp,
     /// Whether it can be reached, as far as is recorded.
     pub presence: Presence,
+    /// Digest of what only this agent knows, once it said it (`RegisterAgent`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
     /// Ports of its ranges that strangers hold (`RegisterAgent`, `SetHeldPorts`).
     #[serde(default)]
     pub held_ports: PortRanges,

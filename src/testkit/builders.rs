@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use crate::domain::{
-    AgentId, AgentInfo, AppId, AppVersion, Backoff, Container, DeploymentId, DockerImage, HealthCheck,
-    HealthProtocol, Incarnation, KillSelection, Millionths, Network, PortDefinition, PortMapping, PortRanges,
-    Resources, RunSpec, Scalar, SpecChange, SpecVersion, Timestamp, UnreachableStrategy, UpgradeStrategy,
+    AgentId, AgentInfo, AppId, AppVersion, AttributeValue, Backoff, Constraint, Container, DeploymentId,
+    DockerImage, HealthCheck, HealthProtocol, Incarnation, KillSelection, Millionths, Network, Operator,
+    PortDefinition, PortMapping, PortRanges, Resources, RunSpec, Scalar, SpecChange, SpecVersion, Timestamp,
+    UnreachableStrategy, UpgradeStrategy,
 };
 use crate::planner::plan_deployment;
 use crate::state::{AppChange, ClusterState, Command, StartDeployment};
@@ -57,6 +58,16 @@ impl AppBuilder {
     /// Graphics processors per instance.
     pub fn gpus(self, gpus: f64) -> Self {
         self.with(|spec| spec.gpus = Scalar::from_f64(gpus).unwrap())
+    }
+
+    /// One placement rule more.
+    pub fn constraint(self, field: &str, operator: &str, operand: Option<&str>) -> Self {
+        let constraint = Constraint {
+            field: field.to_owned(),
+            operator: Operator::parse(operator).unwrap(),
+            operand: operand.map(str::to_owned),
+        };
+        self.with(|spec| spec.constraints.push(constraint))
     }
 
     /// One TCP health check more.
@@ -237,6 +248,12 @@ impl AgentBuilder {
         self
     }
 
+    /// Has a fact, written as in `--attributes`.
+    pub fn attribute(mut self, name: &str, value: &str) -> Self {
+        self.0.attributes.insert(name.to_owned(), AttributeValue::parse(value));
+        self
+    }
+
     /// Cannot run containers.
     pub fn without_docker(mut self) -> Self {
         self.0.has_docker = false;
@@ -256,6 +273,6 @@ impl AgentBuilder {
 
     /// The command that admits it.
     pub fn register(self) -> Command {
-        Command::RegisterAgent { info: Box::new(self.0), held_ports: PortRanges::default() }
+        Command::RegisterAgent { info: Box::new(self.0), held_ports: PortRanges::default(), proof: None }
     }
 }

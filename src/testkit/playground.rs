@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use super::{AppBuilder, an_agent, obedient_news};
 use crate::domain::{
-    AgentId, AppId, DeploymentId, HealthResult, InstanceId, TaskId, TaskState, TaskStatus, Timestamp,
+    AgentId, AppId, DeploymentId, HealthResult, InstanceId, Resources, TaskId, TaskState, TaskStatus,
+    Timestamp,
 };
 use crate::planner::{advance, reconcile};
 use crate::scheduler::{CycleReport, SchedulingView, run_cycle};
 use crate::state::invariants::broken_invariants;
-use crate::state::{Applied, ClusterState, Command, InstanceRow, LogEntry, apply};
+use crate::state::{Applied, ClusterState, Command, InstanceRow, LogEntry, Placement, apply};
 
 /// Rounds that [`Playground::settle`] plays at most; more means that it never comes to rest.
 const ROUNDS_MAX: usize = 1_000;
@@ -107,6 +108,24 @@ impl Playground {
             assert_eq!(applied.refusals, [], "placements on an unmoved state are all accepted");
         }
         report
+    }
+
+    /// Places waiting instances on one agent, whatever the scheduler would say.
+    pub fn put_on(&mut self, agent: &str, ids: &[InstanceId]) {
+        let placement = |id: &InstanceId| {
+            let spec = &self.state.content_of(self.row(id)).unwrap().spec;
+            let resources = Resources { cpus: spec.cpus, mem: spec.mem, ..Resources::default() };
+            Placement {
+                instance: id.clone(),
+                attempt: 1,
+                agent: AgentId::new(agent),
+                ports: Vec::new(),
+                resources,
+            }
+        };
+        let placements = ids.iter().map(placement).collect();
+        let applied = self.record(vec![Command::LaunchTasks { placements, seen_at: self.state.index }]);
+        assert_eq!(applied.refusals, [], "there is room");
     }
 
     /// Creates one instance and places it together with all that wait.

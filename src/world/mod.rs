@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod fs;
 pub mod net;
+pub mod private_file;
 pub mod tasks;
 
 pub use clock::{Clock, ManualClock, SystemClock};

@@ -56,7 +56,7 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
     work()
 }
 
-/// A random number; not for secrets.
+/// A random number that nobody can guess; in the simulator the seed tells it.
 #[cfg(not(feature = "sim"))]
 pub fn random_u64() -> u64 {
     rand::random()

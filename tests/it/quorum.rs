@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platformd::line::{Line, Purpose};
+use platformd::line::{Purpose, Security};
 use platformd::raft::{self, MembershipError, RaftHandle, RaftSettings};
 use platformd::state::{Command, digest};
 use platformd::store::{Leadership, ProposeError, ReadError, StateStore};
@@ -66,7 +66,7 @@ impl Master {
             while let Ok((stream, _)) = listener.accept().await {
                 let raft = raft.clone();
                 connections.spawn(async move {
-                    if let Ok((line, Purpose::Masters)) = Line::accept(stream).await {
+                    if let Ok((line, Purpose::Masters)) = Security::off().accept(stream).await {
                         let _ = raft.serve(line).await;
                     }
                 });

@@ -82,6 +82,7 @@ const BEHIND_DOORS: &[(&str, &[&str])] = &[
     ("bollard", &["src/agent/driver/"]),
     ("axum", &["src/api/", "src/agent/routes.rs", "src/daemon", "src/testkit/"]),
     ("prometheus_client", &["src/telemetry/"]),
+    ("rustls", &["src/line/security.rs"]),
     ("clap", &["src/cli/", "src/settings/"]),
 ];
 

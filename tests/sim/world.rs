@@ -14,6 +14,7 @@ use platformd::daemon::master::MasterConfig;
 use platformd::daemon::{agent, master};
 use platformd::domain::{Attributes, PortRanges, Resources, Scalar, TaskId};
 use platformd::leader::LivenessLimits;
+use platformd::line::Security;
 use platformd::raft::RaftSettings;
 use platformd::world::SystemClock;
 use platformd::world::net::TcpListener;
@@ -170,6 +171,7 @@ fn add_master(
                 cluster: TcpListener::bind("0.0.0.0:5050").await?,
                 liveness: LivenessLimits::default(),
                 raft_runtime: None,
+                credentials: None,
                 ready: Arc::new(AlwaysReady),
             };
             let running = master::start(config, Arc::new(SystemClock)).await?;
@@ -215,6 +217,7 @@ fn add_agent(
             let home = AgentHome::open(Path::new("/data"), &SystemClock)?;
             let settings = AgentSettings {
                 masters,
+                security: Security::off(),
                 hostname: name.clone(),
                 http: String::new(),
                 probe_host: "127.0.0.1".to_owned(),

@@ -119,6 +119,70 @@ fn a_fixed_port_allows_one_instance_per_agent() {
     assert_eq!(waiting_of(&report, "/web").unwrap().count, 1);
 }
 
+/// Agents in racks: `r1 r1 r2` makes a1 and a2 in rack r1 and a3 in r2.
+fn racks(names: &str) -> Playground {
+    let agent = |(at, rack)| an_agent(&format!("a{}", at + 1)).attribute("rack", rack);
+    cluster(names.split_whitespace().enumerate().map(agent).collect())
+}
+
+/// Places eight instances under a rule; gives how many each agent has and how many wait.
+#[track_caller]
+fn check_rule(names: &str, rule: (&str, &str, Option<&str>), wanted: &[usize], waits: usize) {
+    let mut ground = racks(names);
+    let app = an_app("/web").instances(8).constraint(rule.0, rule.1, rule.2);
+    wait(&mut ground, &app, 8);
+    let report = ground.place();
+    let placed = spread(&ground, "/web");
+    let agents = (1..=wanted.len()).map(|at| format!("a{at}"));
+    let counts: Vec<usize> =
+        agents.map(|agent| placed.iter().filter(|place| **place == agent).count()).collect();
+    let waiting = waiting_of(&report, "/web");
+    assert_eq!((counts.as_slice(), waiting.map_or(0, |waiting| waiting.count)), (wanted, waits), "{rule:?}");
+    let refusals = waiting.map_or(0, |waiting| waiting.rejections.values().sum::<u32>());
+    assert_eq!(refusals, if waits > 0 { u32::try_from(wanted.len()).unwrap() } else { 0 }, "a reason each");
+}
+
+#[test]
+fn rules_hold_within_one_cycle() {
+    check_rule("r1 r1 r2", ("hostname", "UNIQUE", None), &[1, 1, 1], 5);
+    check_rule("r1 r1 r2", ("hostname", "MAX_PER", Some("2")), &[2, 2, 2], 2);
+    check_rule("r1 r2 r2", ("rack", "LIKE", Some("r[2-9]")), &[0, 4, 4], 0);
+    check_rule("r1 r2 r2", ("rack", "UNLIKE", Some("r2")), &[8, 0, 0], 0);
+    check_rule("r1 r2 r2", ("rack", "CLUSTER", Some("r2")), &[0, 4, 4], 0);
+    check_rule("r1 r2 r3", ("rack", "CLUSTER", None), &[8, 0, 0], 0);
+    check_rule("r1 r2 r3", ("rack", "IS", Some("r9")), &[0, 0, 0], 8);
+    check_rule("r1 r1 r2", ("rack", "GROUP_BY", Some("2")), &[2, 2, 4], 0);
+    check_rule("r1 r1 r2 r3", ("rack", "GROUP_BY", None), &[2, 1, 3, 2], 0);
+}
+
+#[test]
+fn a_rule_that_opens_again_is_asked_again() {
+    // Alone on its rack the small agent is full after one; the others wait for it by rule.
+    let mut ground = cluster(vec![
+        an_agent("a1").attribute("rack", "r1").cpus(0.1),
+        an_agent("a2").attribute("rack", "r2"),
+    ]);
+    wait(&mut ground, &an_app("/web").instances(4).constraint("rack", "GROUP_BY", None), 4);
+    let report = ground.place();
+    assert_eq!(spread(&ground, "/web"), ["a1", "a2", "a2"], "r1 has the fewest and no room");
+    let waiting = waiting_of(&report, "/web").unwrap();
+    assert_eq!(waiting.rejections.get(&Reason::UnfulfilledConstraint), Some(&1));
+    assert_eq!(waiting.rejections.get(&Reason::InsufficientCpus), Some(&1));
+    ground.record(vec![an_agent("a3").attribute("rack", "r1").register()]);
+    ground.place();
+    assert_eq!(spread(&ground, "/web"), ["a1", "a2", "a2", "a3"]);
+}
+
+#[test]
+fn an_upgrade_under_unique_needs_no_spare_agent() {
+    let mut ground = Playground::with_agents(1);
+    let app = an_app("/web").constraint("hostname", "UNIQUE", None);
+    ground.put(&app);
+    ground.run_one("/web");
+    wait(&mut ground, &app.clone().cmd("newer"), 1);
+    assert_eq!(ground.place().placements.len(), 1, "the old one is about to go");
+}
+
 #[test]
 fn the_longest_waiting_app_comes_first() {
     let mut ground = cluster(vec![an_agent("a1").cpus(1.0)]);

@@ -10,13 +10,20 @@ fn may_take_over(known: &Incarnation, new: &Incarnation) -> bool {
     known.boot_id != new.boot_id || (new.started, new.run) >= (known.started, known.run)
 }
 
-pub(super) fn register(state: &mut ClusterState, info: &AgentInfo, held: &PortRanges, record: &mut Recorder) {
+pub(super) fn register(
+    state: &mut ClusterState,
+    info: &AgentInfo,
+    held: &PortRanges,
+    proof: Option<&String>,
+    record: &mut Recorder,
+) {
     let now = state.now;
     let Some(row) = state.agents.get_mut(&info.id) else {
         let row = AgentRow {
             info: info.clone(),
             registered_at: now,
             presence: Presence::Registered,
+            proof: proof.cloned(),
             held_ports: held.clone(),
             used: Resources::default(),
         };
@@ -27,9 +34,15 @@ pub(super) fn register(state: &mut ClusterState, info: &AgentInfo, held: &PortRa
     if !may_take_over(&row.info.incarnation, &info.incarnation) {
         return record.refuse(Refusal::AgentIsElsewhere(info.id.clone()));
     }
-    if row.info == *info && row.presence == Presence::Registered && row.held_ports == *held {
+    // The first proof stays for ever; until one is shown the id alone counts.
+    if row.proof.is_some() && row.proof.as_ref() != proof {
+        return record.refuse(Refusal::AgentIsAnother(info.id.clone()));
+    }
+    let is_proved = row.proof.as_ref() == proof;
+    if row.info == *info && row.presence == Presence::Registered && row.held_ports == *held && is_proved {
         return; // Known already: a repeat writes nothing.
     }
+    row.proof = proof.cloned();
     row.info = info.clone();
     row.presence = Presence::Registered;
     row.held_ports = held.clone();

@@ -76,7 +76,9 @@ fn apply_one(state: &mut ClusterState, command: &Command, record: &mut Recorder)
                 record.event(Event::ClusterFounded);
             }
         }
-        Command::RegisterAgent { info, held_ports } => agents::register(state, info, held_ports, record),
+        Command::RegisterAgent { info, held_ports, proof } => {
+            agents::register(state, info, held_ports, proof.as_ref(), record);
+        }
         Command::SetHeldPorts { agent, ports } => agents::set_held_ports(state, agent, ports, record),
         Command::MarkAgentUnreachable { agent, run, since } => {
             agents::mark_unreachable(state, agent, *run, *since, record);

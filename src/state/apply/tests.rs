@@ -99,6 +99,25 @@ mod an_agent_that {
     }
 
     #[test]
+    fn shows_another_proof_than_the_first_is_refused() {
+        let mut ground = Playground::default();
+        let register = |run: u64, digest: Option<&str>| {
+            let Command::RegisterAgent { info, held_ports, .. } = an_agent("a1").run(run).register() else {
+                unreachable!()
+            };
+            Command::RegisterAgent { info, held_ports, proof: digest.map(str::to_owned) }
+        };
+        assert_eq!(ground.record(vec![register(1, None)]).refusal(), None);
+        assert_eq!(ground.record(vec![register(1, Some("d1"))]).refusal(), None, "the first one counts");
+        for (run, other) in [(1, None), (2, None), (2, Some("d2"))] {
+            let refused = ground.record(vec![register(run, other)]);
+            assert_eq!(refused.refusal(), Some(&Refusal::AgentIsAnother(AgentId::new("a1"))));
+        }
+        let back = ground.record(vec![register(2, Some("d1"))]);
+        assert_eq!(back.events, [Event::AgentRegistered(AgentId::new("a1"))]);
+    }
+
+    #[test]
     fn was_judged_by_an_earlier_run_is_not_marked() {
         let mut ground = Playground::default();
         ground.record(vec![an_agent("a1").run(2).register()]);

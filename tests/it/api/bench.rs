@@ -317,6 +317,10 @@ impl Bench {
             has_docker: false,
             version: "0.1.0".into(),
         };
-        self.record(Command::RegisterAgent { info: Box::new(info), held_ports: PortRanges::default() });
+        self.record(Command::RegisterAgent {
+            info: Box::new(info),
+            held_ports: PortRanges::default(),
+            proof: None,
+        });
     }
 }

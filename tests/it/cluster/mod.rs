@@ -6,3 +6,5 @@ mod docker;
 mod masters;
 mod members;
 mod rig;
+mod rules;
+mod secured;

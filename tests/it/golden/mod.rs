@@ -94,7 +94,11 @@ fn every_command() -> LogEntry {
     let instances = || vec![instance.clone()];
     let commands = vec![
         Command::FoundCluster { cluster: ClusterId::new("c1"), epoch: 1 },
-        Command::RegisterAgent { info: Box::new(an_agent("agent-1")), held_ports: PortRanges::default() },
+        Command::RegisterAgent {
+            info: Box::new(an_agent("agent-1")),
+            held_ports: PortRanges::default(),
+            proof: None,
+        },
         Command::SetHeldPorts { agent: agent.clone(), ports: PortRanges::default() },
         Command::MarkAgentUnreachable { agent: agent.clone(), run: 2, since: Timestamp::from_millis(6) },
         Command::StartDeployment(Box::new(start)),
@@ -137,7 +141,7 @@ async fn start(dir: &Path) -> RaftHandle {
 
 async fn register(raft: &RaftHandle, name: &str) {
     let info = Box::new(an_agent(name));
-    let command = Command::RegisterAgent { info, held_ports: PortRanges::default() };
+    let command = Command::RegisterAgent { info, held_ports: PortRanges::default(), proof: None };
     raft.store().propose(vec![command], None).await.unwrap();
 }
 

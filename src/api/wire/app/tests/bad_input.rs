@@ -208,7 +208,6 @@ fn what_is_not_built_is_refused_by_name() {
         let found = broken.iter().find(|violation| violation.path == path);
         assert!(found.is_some_and(|violation| violation.message.contains("not supported")), "{broken:?}");
     };
-    gap(json!({"constraints": [["hostname", "UNIQUE"]]}), "/constraints");
     gap(json!({"fetch": [{"uri": "http://a/b"}]}), "/fetch");
     gap(json!({"uris": ["http://a/b"]}), "/uris");
     gap(json!({"readinessChecks": [{}]}), "/readinessChecks");
@@ -235,15 +234,17 @@ fn what_is_not_built_is_refused_by_name() {
     gap(volume("secret"), "/container/volumes(0)/secret");
 }
 
-/// One constraint is refused for its form; nothing: only because there are none yet.
+/// One constraint is refused for its form, with this message; without one it is taken.
 #[track_caller]
 fn constraint(parts: &[&str], message: Option<&str>) {
-    let Err(AppError::NotValid(broken)) = accept(&json!({"id": "/a", "cmd": "x", "constraints": [parts]}))
-    else {
-        panic!("{parts:?} is accepted")
+    let broken = match accept(&json!({"id": "/a", "cmd": "x", "constraints": [parts]})) {
+        Ok(_) => Vec::new(),
+        Err(AppError::NotValid(broken)) => broken,
+        Err(other) => panic!("{parts:?}: {other:?}"),
     };
     let found = broken.iter().find(|violation| violation.path == "/constraints(0)");
     assert_eq!(found.map(|violation| violation.message.as_str()), message, "{parts:?}");
+    assert_eq!(broken.is_empty(), message.is_none(), "{broken:?}");
 }
 
 #[test]
@@ -251,18 +252,45 @@ fn constraints_are_judged_as_marathon_does() {
     let operators =
         "operator must be one of the following UNIQUE, CLUSTER, GROUP_BY, LIKE, MAX_PER, UNLIKE or IS";
     constraint(&["foo", "cluster", "bar"], None);
+    constraint(&["hostname", "CLUSTER"], None);
     constraint(&["hostname", "CLUSTER", ""], None);
+    constraint(&["hostname", "CLUSTER", "somehost"], None);
+    constraint(&["attr", "CLUSTER", "foo"], None);
+    constraint(&["a", "CLUSTER"], None);
     constraint(&["", "CLUSTER"], Some("illegal constraint specification"));
+    constraint(&["", "CLUSTER", ""], Some("illegal constraint specification"));
+    constraint(&["", "CLUSTER", "b"], Some("illegal constraint specification"));
     constraint(&["hostname", "UNIQUE"], None);
     constraint(&["hostname", "UNIQUE", ""], Some("UNIQUE does not accept a value"));
+    constraint(&["hostname", "UNIQUE", "a"], Some("UNIQUE does not accept a value"));
+    constraint(&["h", "GROUP_BY"], None);
     constraint(&["h", "GROUP_BY", "123"], None);
     constraint(
         &["h", "GROUP_BY", "AbcDZ"],
         Some("GROUP BY must define an integer value or else no value at all"),
     );
+    constraint(&["h", "MAX_PER", "123"], None);
     constraint(&["h", "MAX_PER"], Some("MAX_PER requires an integer value"));
+    constraint(&["h", "MAX_PER", "AbcDZ"], Some("MAX_PER requires an integer value"));
     constraint(&["attribute", "IS", "value-1.2/3_4"], None);
-    constraint(&["h", "LIKE"], Some("LIKE and UNLIKE require a non-empty, regular expression value"));
+    constraint(
+        &["attribute", "IS", "[0-9]"],
+        Some(
+            "IS only supports Mesos text and float values (see http://mesos.apache.org/documentation/latest/attributes-resources/)",
+        ),
+    );
+    for operator in ["LIKE", "UNLIKE", "like"] {
+        constraint(&["h", operator, ".*"], None);
+        constraint(&["h", operator, ""], None);
+        constraint(&["h", operator, "*"], Some("'*' is not a valid regular expression"));
+        constraint(&["h", operator], Some("LIKE and UNLIKE require a non-empty, regular expression value"));
+    }
+    constraint(
+        &["h", "LIKE", "(?=a)b"],
+        Some(
+            "'(?=a)b' is not a valid regular expression here: look-around and back-references are not supported",
+        ),
+    );
     constraint(&["a", "b", "c"], Some(operators));
     constraint(&["a"], Some("Each constraint must have either 2 or 3 fields"));
     constraint(&["a", "LIKE", "b", "c"], Some("Each constraint must have either 2 or 3 fields"));

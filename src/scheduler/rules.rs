@@ -1,0 +1,224 @@
+//! Placement rules: judged by what an agent has and where the app's instances are already.
+//!
+//! [`Rules`] are one content's, ready to be judged, with a tally for each rule that looks at
+//! other instances. Source: spec 4; the table of `tests` is spec 4.4.
+
+use std::collections::BTreeMap;
+
+use crate::domain::{AgentInfo, AppVersion, Constraint, Operator, Pattern};
+use crate::state::{ClusterState, InstanceRow, TaskRow};
+
+/// All rules of one content; each has to hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rules(Vec<Rule>);
+
+#[derive(Clone, Debug)]
+struct Rule {
+    constraint: Constraint,
+    test: Test,
+    tally: Tally,
+}
+
+/// What is asked of an agent's value.
+#[derive(Clone, Debug)]
+enum Test {
+    /// Nothing: the operand cannot be had, which validation refuses.
+    Never,
+    Unique,
+    /// Equal to this, or to where the first instance is.
+    Cluster(Option<String>),
+    Like(Pattern),
+    Unlike(Pattern),
+    Is(String),
+    MaxPer(u64),
+    /// Evenly over so many values.
+    Groups {
+        groups: u64,
+        instances: u64,
+    },
+    /// Evenly over whatever values there are.
+    Evenly,
+}
+
+/// Where the app's instances are, by value.
+#[derive(Clone, Debug, Default)]
+struct Tally {
+    /// Values in use, with how many instances each has.
+    counts: BTreeMap<String, u64>,
+    /// Value of the instance that was placed first.
+    first: Option<String>,
+}
+
+impl Rules {
+    /// Of one content, with its instances as `state` has them.
+    pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
+        let spec = &content.spec;
+        if spec.constraints.is_empty() {
+            return Self::default();
+        }
+        let instances = u64::from(spec.instances);
+        let mut rules = Self(spec.constraints.iter().map(|rule| Rule::of(rule, instances)).collect());
+        let mut placed: Vec<&TaskRow> =
+            state.instances_of(&content.app).filter_map(|row| placed(row, content)).collect();
+        placed.sort_by_key(|task| (task.staged_at, &task.id));
+        for agent in placed.into_iter().filter_map(|task| state.agents.get(&task.agent)) {
+            rules.note(&agent.info);
+        }
+        rules
+    }
+
+    /// Remembers one more instance on an agent.
+    pub(super) fn note(&mut self, agent: &AgentInfo) {
+        for rule in self.0.iter_mut().filter(|rule| rule.test.looks_at_instances()) {
+            if let Some(value) = rule.constraint.value_on(agent) {
+                rule.tally.add(value);
+            }
+        }
+    }
+
+    /// Whether every rule holds for one more instance there.
+    pub(super) fn allow(&self, agent: &AgentInfo) -> bool {
+        self.0.iter().all(|rule| rule.allows(agent))
+    }
+
+    /// For people: the first rule that does not hold, and what stands against it.
+    pub(super) fn objection(&self, agent: &AgentInfo) -> Option<String> {
+        self.0.iter().find(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))
+    }
+
+    /// Whether one more instance somewhere may allow another one where none was allowed before.
+    pub(super) fn may_open(&self) -> bool {
+        self.0.iter().any(|rule| matches!(rule.test, Test::Evenly))
+    }
+}
+
+/// The attempt by which an instance counts for its app's rules: placed and not ended, within
+/// reach or given up as inactive, of a content that differs at most in its scale. Instances that
+/// an upgrade is about to replace do not count. Source: spec 4.1.
+fn placed<'a>(row: &'a InstanceRow, content: &AppVersion) -> Option<&'a TaskRow> {
+    let task = row.task.as_ref().filter(|task| task.is_live() && !row.expunged)?;
+    let is_known = task.unreachable_since.is_none() || task.inactive;
+    (is_known && row.version >= content.last_config_change).then_some(task)
+}
+
+impl Rule {
+    fn of(constraint: &Constraint, instances: u64) -> Self {
+        Self {
+            constraint: constraint.clone(),
+            test: Test::of(constraint, instances),
+            tally: Tally::default(),
+        }
+    }
+
+    fn allows(&self, agent: &AgentInfo) -> bool {
+        match self.constraint.value_on(agent) {
+            Some(value) => self.test.allows(&value, &self.tally),
+            // A fact that is not there is unlike anything, and nothing else.
+            None => matches!(self.test, Test::Unlike(_)),
+        }
+    }
+
+    fn objection(&self, agent: &AgentInfo) -> String {
+        let field = &self.constraint.field;
+        let Some(value) = self.constraint.value_on(agent) else {
+            return format!("{} needs {field}, which the agent does not have", self.constraint);
+        };
+        let has = self.tally.count(&value);
+        match &self.test {
+            Test::Unique | Test::MaxPer(_) => {
+                format!("{}: {field} {value:?} has {has} already", self.constraint)
+            }
+            Test::Groups { .. } | Test::Evenly => {
+                let others: Vec<String> =
+                    self.tally.counts.iter().map(|(value, count)| format!("{value:?}: {count}")).collect();
+                format!("{}: {field} {value:?} has {has} of {}", self.constraint, others.join(", "))
+            }
+            Test::Cluster(None) => {
+                let first = self.tally.first.as_deref().unwrap_or_default();
+                format!("{}: {field} is {value:?}, the others are on {first:?}", self.constraint)
+            }
+            _ => format!("{}: {field} is {value:?}", self.constraint),
+        }
+    }
+}
+
+impl Test {
+    fn of(constraint: &Constraint, instances: u64) -> Self {
+        let operand = constraint.operand.as_deref().unwrap_or_default();
+        // An empty pattern matches nothing, and nothing is unlike it.
+        let pattern = || (!operand.is_empty()).then(|| Pattern::parse(operand).ok()).flatten();
+        match constraint.operator {
+            Operator::Unique => Self::Unique,
+            Operator::Cluster => Self::Cluster((!operand.is_empty()).then(|| operand.to_owned())),
+            Operator::Like => pattern().map_or(Self::Never, Self::Like),
+            Operator::Unlike => pattern().map_or(Self::Never, Self::Unlike),
+            Operator::Is => Self::Is(rendered(operand)),
+            Operator::MaxPer => operand.parse().map_or(Self::Never, Self::MaxPer),
+            Operator::GroupBy => match operand.parse() {
+                Ok(groups) if groups > 0 => Self::Groups { groups, instances },
+                _ => Self::Evenly,
+            },
+        }
+    }
+
+    fn looks_at_instances(&self) -> bool {
+        matches!(
+            self,
+            Self::Unique | Self::Cluster(None) | Self::MaxPer(_) | Self::Groups { .. } | Self::Evenly
+        )
+    }
+
+    fn allows(&self, value: &str, tally: &Tally) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Unique => tally.count(value) == 0,
+            Self::Cluster(Some(wanted)) | Self::Is(wanted) => value == wanted,
+            Self::Cluster(None) => tally.first.as_deref().is_none_or(|first| first == value),
+            Self::Like(pattern) => pattern.matches(value),
+            Self::Unlike(pattern) => !pattern.matches(value),
+            Self::MaxPer(most) => tally.count(value) < *most,
+            Self::Groups { groups, instances } => tally.has_room_in(value, *groups, *instances),
+            Self::Evenly => tally.is_least_used(value),
+        }
+    }
+}
+
+/// A number as attributes render it, anything else as it is. Source: spec 4.2, IS.
+fn rendered(operand: &str) -> String {
+    let is_number = || {
+        let (whole, rest) = operand.split_once('.').unwrap_or((operand, "0"));
+        [whole, rest].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if is_number() { crate::domain::AttributeValue::parse(operand).to_string() } else { operand.to_owned() }
+}
+
+impl Tally {
+    fn add(&mut self, value: String) {
+        self.first.get_or_insert_with(|| value.clone());
+        *self.counts.entry(value).or_default() += 1;
+    }
+
+    fn count(&self, value: &str) -> u64 {
+        self.counts.get(value).copied().unwrap_or(0)
+    }
+
+    /// GROUP_BY with a number: at most so many values, each with an even share of the
+    /// instances and the remainder one each. Groups do not wait for one another. Source: spec 4.3.
+    fn has_room_in(&self, value: &str, groups: u64, instances: u64) -> bool {
+        let (share, remainder) = (instances / groups, instances % groups);
+        let Some(count) = self.counts.get(value).copied() else {
+            return u64::try_from(self.counts.len()).is_ok_and(|used| used < groups);
+        };
+        let beyond: u64 = self.counts.values().map(|count| count.saturating_sub(share)).sum();
+        count < share || (count == share && beyond < remainder)
+    }
+
+    /// GROUP_BY without a number: a new value, or one that has the fewest. Source: spec 4.3.
+    fn is_least_used(&self, value: &str) -> bool {
+        let least = self.counts.values().min().copied().unwrap_or(0);
+        self.counts.get(value).is_none_or(|count| *count == least)
+    }
+}
+
+#[cfg(test)]
+mod tests;
