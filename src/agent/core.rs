@@ -33,6 +33,9 @@ pub(crate) struct AgentCore {
     pub(super) info: AgentInfo,
     pub(super) tasks: BTreeMap<TaskId, Task>,
     fences: Fences,
+    /// What was last acted on in this run. Kept apart from `fences`, which decides, so that
+    /// people and tests can see a wrong decision.
+    heeded: Option<Fence>,
     link: Link,
     proof: Proof,
     held: PortRanges,
@@ -66,6 +69,7 @@ impl AgentCore {
             info,
             tasks,
             fences: Fences::new(seen),
+            heeded: None,
             link: Link::Away,
             proof: Proof::default(),
             held: PortRanges::default(),
@@ -121,6 +125,11 @@ impl AgentCore {
     /// Ports that strangers hold.
     pub(crate) fn held_ports(&self) -> &PortRanges {
         &self.held
+    }
+
+    /// Fence of the latest message that was acted on in this run of the agent.
+    pub(crate) fn heeded(&self) -> Option<&Fence> {
+        self.heeded.as_ref()
     }
 
     /// Whether a leader answered our introduction.
@@ -236,16 +245,15 @@ impl AgentCore {
     /// Whether whoever sent `fence` may command us; a master that may not is left.
     fn heed(&mut self, fence: &Fence, turn: &mut Turn) -> bool {
         match self.fences.meet(fence) {
-            Standing::Known => true,
-            Standing::Newer => {
-                turn.fence = Some(fence.clone());
-                true
-            }
+            Standing::Known => {}
+            Standing::Newer => turn.fence = Some(fence.clone()),
             Standing::Over(reason) => {
                 turn.then.push(Effect::Disconnect(reason));
-                false
+                return false;
             }
         }
+        self.heeded = Some(fence.clone());
+        true
     }
 
     fn assign(&mut self, full: bool, wanted: Vec<Assignment>, turn: &mut Turn) {

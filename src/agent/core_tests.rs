@@ -237,6 +237,7 @@ fn a_leader_whose_term_is_over_is_left_and_moves_nothing() {
         tasks: vec![Assignment::Stop { task: TaskId::new("a"), reason: String::new() }],
     };
     play.check(Input::Heard(old), &["leave"]);
+    assert_eq!(play.core.heeded().map(|fence| fence.term), Some(5));
 }
 
 #[test]
@@ -256,6 +257,7 @@ fn a_new_term_is_saved_before_anything_is_done_for_it() {
         tasks: vec![Assignment::Run(Box::new(a_launch("a")))],
     };
     play.check(Input::Heard(assign), &["save term 6", "save a Staging", "start a", "after 1s SlowStart(a)"]);
+    assert_eq!(play.core.heeded(), Some(&a_fence(6, 0)));
 }
 
 #[test]

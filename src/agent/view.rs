@@ -7,6 +7,7 @@ use std::sync::{PoisonError, RwLock};
 use super::core::AgentCore;
 use super::record::TaskRecord;
 use crate::domain::{TaskId, TaskState};
+use crate::protocol::Fence;
 use crate::telemetry::{Samples, metrics};
 
 /// A running agent, as metrics and logs see it.
@@ -14,6 +15,7 @@ use crate::telemetry::{Samples, metrics};
 pub struct AgentView {
     records: RwLock<BTreeMap<TaskId, TaskRecord>>,
     is_registered: AtomicBool,
+    heeded: RwLock<Option<Fence>>,
     unacknowledged: AtomicU64,
     held_ports: AtomicU64,
 }
@@ -41,6 +43,12 @@ impl AgentView {
         self.is_registered.load(Ordering::Relaxed)
     }
 
+    /// Who sent the latest message that the agent acted on in this run of its process, and
+    /// from which state; nothing before the first.
+    pub fn heeded(&self) -> Option<Fence> {
+        self.heeded.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Status updates that no leader has acknowledged yet.
     pub fn unacknowledged(&self) -> u64 {
         self.unacknowledged.load(Ordering::Relaxed)
@@ -58,6 +66,7 @@ impl AgentView {
             samples.set_count(&metrics::TASKS, &[&name], u64::try_from(count).unwrap_or(u64::MAX));
         }
         samples.set_count(&metrics::CONNECTED, &[], self.is_registered().into());
+        samples.set_count(&metrics::LEADER_TERM, &[], self.heeded().map_or(0, |fence| fence.term));
         samples.set_count(&metrics::UNACKNOWLEDGED, &[], self.unacknowledged());
         samples.set_count(&metrics::HELD_PORTS, &[], self.held_ports());
     }
@@ -73,6 +82,7 @@ impl AgentView {
 
     pub(super) fn observe(&self, core: &AgentCore) {
         self.is_registered.store(core.is_registered(), Ordering::Relaxed);
+        *self.heeded.write().unwrap_or_else(PoisonError::into_inner) = core.heeded().cloned();
         self.unacknowledged.store(core.unacknowledged(), Ordering::Relaxed);
         self.held_ports.store(core.held_ports().count().into(), Ordering::Relaxed);
     }

@@ -18,6 +18,7 @@ use super::address_book::AddressBook;
 use super::stats::Counters;
 use super::types::{Raft, TypeConfig};
 use crate::store::{Leadership, Master};
+use crate::world::mutation;
 
 /// Looks per lease: leadership is given up at most a tenth of a lease late.
 const LOOKS_PER_LEASE: u32 = 10;
@@ -107,7 +108,7 @@ impl Watcher {
 
     fn has_quorum(&self, now: &RaftMetrics<TypeConfig>) -> bool {
         // One voter is its own quorum, and openraft notes no acknowledgement then.
-        if now.membership_config.voter_ids().eq([self.node]) {
+        if mutation::skips_term_check() || now.membership_config.voter_ids().eq([self.node]) {
             return true;
         }
         now.last_quorum_acked.as_ref().is_some_and(|acknowledged| acknowledged.elapsed() < self.lease)

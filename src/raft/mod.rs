@@ -13,7 +13,6 @@ mod log_store;
 mod membership;
 mod messages;
 mod mirror;
-pub mod mutation;
 mod network;
 mod pipeline;
 mod server;

@@ -84,6 +84,10 @@ impl RaftSettings {
             election_timeout_min: self.timing.election_min_ms,
             election_timeout_max: self.timing.election_max_ms,
             enable_pre_vote: Some(true),
+            // A leader sends entries while its own disk still writes them. Killed there and back at
+            // once, it would give the same term and index to something else than the others hold,
+            // and nobody would ever notice. A new term tells the two apart.
+            enable_leader_restore: Some(false),
             max_payload_entries: 1024,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep_behind_snapshot,

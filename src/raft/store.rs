@@ -13,13 +13,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::mutation;
 use super::state_machine::Published;
 use super::types::{CommittedLeaderId, Proposal, Raft, TypeConfig};
 use crate::domain::Timestamp;
 use crate::state::{Applied, Command, LogEntry, codec};
 use crate::store::{Leadership, PROPOSE_TIMEOUT, ProposeError, ReadError, StateStore, View};
-use crate::world::Clock;
+use crate::world::{Clock, mutation};
 
 /// Proposals that may wait for their majority at once. At 10 ms each that is far more than
 /// the leader can plan; more only means that the disk or the peers have stopped.

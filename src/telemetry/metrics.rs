@@ -169,6 +169,8 @@ metrics! {
         "Time that one scheduling cycle took to decide";
 
     CONNECTED = "platformd_agent_connected" Gauge Count Agent [] "1 while this agent speaks with the leader, else 0";
+    LEADER_TERM = "platformd_agent_leader_term" Gauge Count Agent []
+        "Term of the leader that this agent obeyed last; 0 before the first word of one";
     UNACKNOWLEDGED = "platformd_agent_updates_unacknowledged" Gauge Count Agent []
         "Status updates that the leader has not acknowledged yet";
     HELD_PORTS = "platformd_agent_held_ports" Gauge Count Agent [] "Ports of this agent that strangers hold";

@@ -2,10 +2,12 @@
 //!
 //! Rooms that act on the world take these from here and nowhere else, so that
 //! `tests/sim` can run whole clusters bit for bit again. With feature `sim` the
-//! same names lead into the simulation. Knows nothing of platformd.
+//! same names lead into the simulation. Knows nothing of platformd, but for the switches in
+//! [`mutation`].
 
 pub mod clock;
 pub mod fs;
+pub mod mutation;
 pub mod net;
 pub mod private_file;
 pub mod tasks;

@@ -125,6 +125,10 @@ async fn a_listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
+fn addresses(masters: &[Master]) -> Vec<String> {
+    masters.iter().map(|master| master.address.clone()).collect()
+}
+
 fn register(name: &str) -> Vec<Command> {
     vec![an_agent(name).register()]
 }
@@ -205,6 +209,33 @@ async fn writes_reach_all_and_go_on_without_the_leader() {
     let at = leader(&masters).await;
     assert!(masters[at].leadership().term > old.term);
     all_have(&masters, 21).await;
+    stop_all(masters).await;
+}
+
+/// In its old term it might give an index anew that its disk had lost and the others have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_back_before_an_election_needs_one_all_the_same() {
+    let disks = Disks::new();
+    // Long enough for a restart within it on a busy machine.
+    let slow = |settings: &mut RaftSettings| {
+        settings.timing.election_min_ms = 1_500;
+        settings.timing.election_max_ms = 2_000;
+    };
+    let mut masters = disks.start_with(slow).await;
+    write(&masters, "before").await;
+    let at = leader(&masters).await;
+    let (old, all) = (masters[at].leadership().term, addresses(&masters));
+    let gone = masters.remove(at);
+    let address = gone.address.clone();
+    gone.stop().await;
+    let listener = TcpListener::bind(&address).await.unwrap();
+    let back = Master::start_with(disks.0[at].path(), listener, &all, slow).await;
+    masters.push(back);
+    let at = leader(&masters).await;
+    let new = masters[at].leadership().term;
+    assert!(new > old, "term {new} after term {old}");
+    write(&masters, "after").await;
+    all_have(&masters, 2).await;
     stop_all(masters).await;
 }
 
@@ -345,7 +376,7 @@ async fn a_fourth_master_joins_and_one_leaves() {
     let disks = Disks::new();
     let mut masters = disks.start().await;
     write(&masters, "before").await;
-    let all: Vec<String> = masters.iter().map(|master| master.address.clone()).collect();
+    let all = addresses(&masters);
     let dir = TempDir::new().unwrap();
     let fourth = Master::start(dir.path(), a_listener().await, &all).await;
     let new = fourth.raft.node();

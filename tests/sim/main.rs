@@ -1,8 +1,8 @@
 //! The simulator: whole clusters under simulated time, network and disk.
 //!
 //! `cargo test --profile sim --features sim --test sim` runs the seeds of every day;
-//! `... --test sim -- --seeds 1000..2000` as many as wished, `-- --seed 7` one of them with
-//! its history. `--mutant no-fsync` or `--mutant no-term-check` plants a fault that has to be
+//! `... --test sim -- --seeds 1000..2000` as many as wished, `-- --seed 7` one of them, with
+//! `HISTORY=1` in its environment its history too. `--mutant no-fsync` or `--mutant no-term-check` plants a fault that has to be
 //! found. Every seed runs in a process of its own: parts of the runtime keep
 //! process-wide chance.
 

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use platformd::domain::TaskId;
+use platformd::protocol::Fence;
 use platformd::state::invariants::broken_invariants;
 use platformd::state::{ClusterState, digest::digest};
 
@@ -27,15 +29,28 @@ impl Write {
 #[derive(Default)]
 struct Inner {
     history: Vec<String>,
+    /// When the latest step ended, for what happens between two.
+    now: Duration,
     /// Latest acknowledged content per app.
     acknowledged: BTreeMap<String, Option<u64>>,
     /// Contents whose request never got an answer: they may be there, or come yet.
     open: BTreeMap<String, Vec<Option<u64>>>,
-    /// State digest by index, from whichever master was first to show it.
-    digests: BTreeMap<u64, u64>,
+    /// State digest by index, and whichever master was first to show it.
+    digests: BTreeMap<u64, (u64, String)>,
+    /// The master that began to lead last, by term.
+    leader: Option<Leader>,
+    /// Epoch and term of the leader that each agent heeded last, over all its runs.
+    heeded: BTreeMap<String, (u64, u64)>,
     failures: Vec<String>,
     requests: u64,
     acknowledgements: u64,
+}
+
+/// A master that began to lead.
+#[derive(Clone, Debug)]
+pub struct Leader {
+    pub term: u64,
+    pub host: String,
 }
 
 /// Collects what happens; shared by every part of a run.
@@ -47,10 +62,16 @@ impl Oracle {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A step of the simulation has ended.
+    pub fn stepped(&self, now: Duration) {
+        self.lock().now = now;
+    }
+
     /// Writes a line of history.
     pub fn note(&self, what: &str) {
-        let at = turmoil::sim_elapsed().unwrap_or_default();
-        self.lock().history.push(format!("{at:?} {what}"));
+        let mut inner = self.lock();
+        let at = turmoil::sim_elapsed().unwrap_or(inner.now);
+        inner.history.push(format!("{at:?} {what}"));
     }
 
     /// Something that must not be.
@@ -107,10 +128,46 @@ impl Oracle {
             self.fail(format!("{master} at {}: {}", state.index, broken.join("; ")));
         }
         let digest = digest(state);
-        let first = *self.lock().digests.entry(state.index).or_insert(digest);
+        let (first, by) = {
+            let mut inner = self.lock();
+            inner.digests.entry(state.index).or_insert_with(|| (digest, master.to_owned())).clone()
+        };
         if first != digest {
-            self.fail(format!("{master} differs from others at index {}", state.index));
+            self.fail(format!("{master} differs at index {} from what {by} had there", state.index));
         }
+    }
+
+    /// A master says that it leads.
+    pub fn saw_leader(&self, host: &str, term: u64) {
+        if self.leader().is_none_or(|known| known.term < term) {
+            self.note(&format!("{host} leads term {term}"));
+            self.lock().leader = Some(Leader { term, host: host.to_owned() });
+        }
+    }
+
+    /// The latest leader. It may be gone by now.
+    pub fn leader(&self) -> Option<Leader> {
+        self.lock().leader.clone()
+    }
+
+    /// Fencing: on whose word an agent acted last. Once a later leader was heeded no earlier
+    /// one is, whatever happened to the agent meanwhile.
+    pub fn saw_heeded(&self, agent: &str, fence: &Fence) {
+        let said = (fence.epoch, fence.term);
+        let known = self.lock().heeded.insert(agent.to_owned(), said);
+        if known == Some(said) {
+            return;
+        }
+        self.note(&format!("{agent} heeds term {} of epoch {}", fence.term, fence.epoch));
+        if let Some((epoch, term)) = known.filter(|known| said < *known) {
+            let now = format!("term {} of epoch {}", fence.term, fence.epoch);
+            self.fail(format!("{agent} acts on {now} after it had heeded term {term} of epoch {epoch}"));
+        }
+    }
+
+    /// Term of the leader that an agent heeded last.
+    pub fn term_heeded(&self, agent: &str) -> Option<u64> {
+        self.lock().heeded.get(agent).map(|(_, term)| *term)
     }
 
     /// N5: what runs now, by machine: no task twice, no instance with two attempts at once.

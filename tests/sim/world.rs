@@ -1,14 +1,14 @@
 //! One run: three masters, three agents, a client, and what befalls them, by seed.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use platformd::agent::driver::fake::FakeMachine;
-use platformd::agent::{AgentHome, AgentSettings};
+use platformd::agent::{AgentHome, AgentSettings, AgentView};
 use platformd::daemon::agent::Means;
 use platformd::daemon::master::MasterConfig;
 use platformd::daemon::{agent, master};
@@ -16,8 +16,8 @@ use platformd::domain::{Attributes, PortRanges, Resources, Scalar, TaskId};
 use platformd::leader::LivenessLimits;
 use platformd::line::Security;
 use platformd::raft::RaftSettings;
-use platformd::world::SystemClock;
 use platformd::world::net::TcpListener;
+use platformd::world::{SystemClock, mutation};
 
 use crate::client;
 use crate::faults::{Faults, Step};
@@ -44,9 +44,35 @@ const LONG_OUTAGE: Step = 25_000;
 pub fn plant(mutant: Option<&str>) {
     match mutant {
         None => {}
-        Some("no-fsync") => platformd::raft::mutation::SKIP_FSYNC.store(true, Ordering::Relaxed),
-        Some("no-term-check") => platformd::raft::mutation::SKIP_TERM_CHECK.store(true, Ordering::Relaxed),
+        Some("no-fsync") => mutation::SKIP_FSYNC.store(true, Ordering::Relaxed),
+        Some("no-term-check") => mutation::SKIP_TERM_CHECK.store(true, Ordering::Relaxed),
         Some(other) => panic!("--mutant takes no-fsync or no-term-check, not {other}"),
+    }
+}
+
+/// A machine that runs tasks, and what its agent lets others see.
+struct Machine {
+    name: String,
+    tasks: Arc<FakeMachine>,
+    /// Of the agent's latest run.
+    view: Mutex<Option<Arc<AgentView>>>,
+}
+
+impl Machine {
+    fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), tasks: FakeMachine::new(), view: Mutex::default() })
+    }
+
+    fn show(&self, view: &Arc<AgentView>) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(view));
+    }
+
+    /// Tells on whose word the agent acted last.
+    fn look(&self, oracle: &Oracle) {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(fence) = view.and_then(|view| view.heeded()) {
+            oracle.saw_heeded(&self.name, &fence);
+        }
     }
 }
 
@@ -58,7 +84,7 @@ fn names(prefix: &str, count: usize) -> Vec<String> {
 pub fn run(seed: u64) -> Result<String, String> {
     let oracle = Oracle::default();
     let result = run_with(seed, &oracle);
-    if result.is_err() && std::env::var_os("HISTORY").is_some() {
+    if std::env::var_os("HISTORY").is_some() {
         oracle.history().iter().for_each(|line| eprintln!("{line}"));
     }
     result
@@ -69,13 +95,13 @@ fn run_with(seed: u64, oracle: &Oracle) -> Result<String, String> {
     let outage = if moves_tasks { LONG_OUTAGE } else { SHORT_OUTAGE };
     let masters = names("master", 3);
     let agents = names("agent", AGENTS);
-    let machines: Vec<Arc<FakeMachine>> = agents.iter().map(|_| FakeMachine::new()).collect();
+    let machines: Vec<Arc<Machine>> = agents.iter().map(|name| Machine::new(name)).collect();
     let mut sim = build(seed);
     for (n, name) in masters.iter().enumerate() {
         add_master(&mut sim, seed, n, name, &masters, oracle);
     }
-    for (n, name) in agents.iter().enumerate() {
-        add_agent(&mut sim, seed, n, name, &masters, &machines[n]);
+    for (n, machine) in machines.iter().enumerate() {
+        add_agent(&mut sim, seed, n, machine, &masters);
     }
     let phase = Arc::new(Phase::default());
     add_client(&mut sim, seed, &masters, oracle, &phase);
@@ -85,8 +111,11 @@ fn run_with(seed: u64, oracle: &Oracle) -> Result<String, String> {
     let mut began_at: Option<Step> = None;
     for step in 0.. {
         let is_done = sim.step().map_err(|error| error.to_string())?;
+        oracle.stepped(sim.elapsed());
+        // At every step: an agent that goes astray may find its way back soon.
+        machines.iter().for_each(|machine| machine.look(oracle));
         if step % LOOK_EVERY == 0 {
-            look(oracle, &agents, &machines);
+            look(oracle, &machines);
         }
         if let Some(failure) = oracle.failure() {
             return Err(failure);
@@ -177,9 +206,18 @@ fn add_master(
             let running = master::start(config, Arc::new(SystemClock)).await?;
             let mut failed = running.failed();
             let mut applied = running.store.applied();
+            let mut leadership = running.store.leadership();
             loop {
                 tokio::select! {
                     changed = applied.changed() => changed?,
+                    changed = leadership.changed() => {
+                        changed?;
+                        let now = leadership.borrow().clone();
+                        if now.leads {
+                            oracle.saw_leader(&name, now.term);
+                        }
+                        continue;
+                    }
                     reason = failed.wait_for(Option::is_some) => {
                         let reason = reason.map(|reason| reason.clone().unwrap_or_default()).unwrap_or_default();
                         oracle.fail(format!("{name} cannot go on: {reason}"));
@@ -200,25 +238,18 @@ impl platformd::api::Readiness for AlwaysReady {
     }
 }
 
-fn add_agent(
-    sim: &mut turmoil::Sim<'_>,
-    seed: u64,
-    n: usize,
-    name: &str,
-    masters: &[String],
-    machine: &Arc<FakeMachine>,
-) {
+fn add_agent(sim: &mut turmoil::Sim<'_>, seed: u64, n: usize, machine: &Arc<Machine>, masters: &[String]) {
     let boots = AtomicU64::new(0);
-    let (name, machine) = (name.to_owned(), Arc::clone(machine));
+    let machine = Arc::clone(machine);
     let masters: Vec<String> = masters.iter().map(|master| format!("{master}:5050")).collect();
-    sim.host(name.clone(), move || {
-        let (name, machine, masters) = (name.clone(), Arc::clone(&machine), masters.clone());
+    sim.host(machine.name.clone(), move || {
+        let (machine, masters) = (Arc::clone(&machine), masters.clone());
         Chance::scope(chance_of(seed, 100 + n as u64, &boots), async move {
             let home = AgentHome::open(Path::new("/data"), &SystemClock)?;
             let settings = AgentSettings {
                 masters,
                 security: Security::off(),
-                hostname: name.clone(),
+                hostname: machine.name.clone(),
                 http: String::new(),
                 probe_host: "127.0.0.1".to_owned(),
                 totals: Resources {
@@ -230,12 +261,13 @@ fn add_agent(
                 attributes: Attributes::new(),
                 has_docker: true,
                 version: "simulated".to_owned(),
-                boot_id: format!("{name}-boot"),
+                boot_id: format!("{}-boot", machine.name),
                 stop_tasks_on_shutdown: false,
             };
             let means =
-                Means { driver: Arc::new(machine.driver()), ports: None, clock: Arc::new(SystemClock) };
-            let _running = agent::start(home, settings, means)?;
+                Means { driver: Arc::new(machine.tasks.driver()), ports: None, clock: Arc::new(SystemClock) };
+            let running = agent::start(home, settings, means)?;
+            machine.show(&running.view);
             std::future::pending::<turmoil::Result>().await
         })
     });
@@ -265,30 +297,27 @@ fn add_client(
     sim.client("people", Chance::scope(chance_of(seed, 900, &AtomicU64::new(0)), people));
 }
 
-fn look(oracle: &Oracle, agents: &[String], machines: &[Arc<FakeMachine>]) {
-    let running: Vec<(String, Vec<TaskId>)> = agents
-        .iter()
-        .zip(machines)
-        .map(|(name, machine)| {
-            (name.clone(), machine.running().into_iter().map(|launch| launch.task).collect())
-        })
-        .collect();
+fn look(oracle: &Oracle, machines: &[Arc<Machine>]) {
+    let tasks =
+        |machine: &Machine| machine.tasks.running().into_iter().map(|launch| launch.task).collect::<Vec<_>>();
+    let running: Vec<(String, Vec<TaskId>)> =
+        machines.iter().map(|machine| (machine.name.clone(), tasks(machine))).collect();
     oracle.saw_running(&running);
 }
 
 /// N6: tasks of the app that nobody touched run on; where no agent was away for long they
 /// are the very first attempts.
-fn check_steady(machines: &[Arc<FakeMachine>], moves_tasks: bool) -> Result<(), String> {
+fn check_steady(machines: &[Arc<Machine>], moves_tasks: bool) -> Result<(), String> {
     let steady: Vec<TaskId> = machines
         .iter()
-        .flat_map(|machine| machine.running())
+        .flat_map(|machine| machine.tasks.running())
         .filter(|launch| launch.app == client::STEADY)
         .map(|launch| launch.task)
         .collect();
     if steady.len() as u64 != client::STEADY_INSTANCES {
         return Err(format!("the steady app has {} tasks: {steady:?}", steady.len()));
     }
-    let started: u32 = machines.iter().map(|machine| machine.starts_of(client::STEADY)).sum();
+    let started: u32 = machines.iter().map(|machine| machine.tasks.starts_of(client::STEADY)).sum();
     if !moves_tasks && u64::from(started) != client::STEADY_INSTANCES {
         return Err(format!("tasks of the steady app were started {started} times without need"));
     }

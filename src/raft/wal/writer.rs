@@ -16,10 +16,10 @@ use tokio::time::Instant;
 use super::recover::Recovered;
 use super::segment::{self, Prepared};
 use super::{Header, Record, frame};
-use crate::raft::mutation;
 use crate::raft::stats::Counters;
 use crate::raft::types::TypeConfig;
 use crate::world::fs::{self, File, FileExt, OpenOptions};
+use crate::world::mutation;
 
 /// Operations that may wait for the writer; openraft waits for a place beyond it.
 const WAITING_MAX: usize = 1024;
