@@ -14,6 +14,7 @@ use crate::cli::{ExitError, exit_code};
 use crate::control::{ControlError, Edit, Merge, WriteOptions};
 use crate::domain::{AppId, RunSpec, Violation};
 use crate::store::StateStore;
+use crate::world::net::TcpStream;
 
 /// Apps of a file.
 pub(super) type Apps = Vec<(AppId, RunSpec)>;
@@ -27,7 +28,10 @@ const TOLD_MAX: usize = 10;
 /// Longest wait for first tasks, all together, before the reader is told where to look.
 const RUNNING_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pause between two tries while masters elect.
+/// Longest wait for a task that runs to listen on its port.
+const LISTENING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause between two tries, while masters elect or a task opens its port.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Reads an app or a group.
@@ -134,9 +138,21 @@ async fn standing(store: &Arc<dyn StateStore>, app: &AppId) -> Option<String> {
         }
         let serving = view.instances_of(app).find(|row| row.is_serving(0));
         if let Some(task) = serving.and_then(|row| row.task.as_ref()) {
-            let place = task.ports.first().map(|port| format!("answers at http://{}:{port}", task.hostname));
-            return Some(place.unwrap_or_else(|| "runs, without a port".to_owned()));
+            let Some(port) = task.ports.first() else { return Some("runs, without a port".to_owned()) };
+            let place = format!("{}:{port}", task.hostname);
+            return Some(if timeout(LISTENING_TIMEOUT, listening(&place)).await.is_ok() {
+                format!("answers at http://{place}")
+            } else {
+                format!("runs; nothing listens yet at {place}")
+            });
         }
         applied.changed().await.ok()?;
+    }
+}
+
+/// Ends when somebody takes a connection at `place`: a task runs a little before it listens.
+async fn listening(place: &str) {
+    while TcpStream::connect(place).await.is_err() {
+        tokio::time::sleep(RETRY).await;
     }
 }

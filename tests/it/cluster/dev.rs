@@ -58,9 +58,8 @@ fn dev_runs_the_example_scales_replaces_and_resumes_it() {
     assert_eq!(started.status, 200, "{}", started.body);
     let tasks = running(std::slice::from_ref(&api), "/hello", 3);
     for task in &tasks {
-        assert!(
-            get(&format!("localhost:{}", task["ports"][0]), "/").is_some_and(|answer| answer.status == 200)
-        );
+        let place = format!("localhost:{}", task["ports"][0]);
+        eventually("it listens", || get(&place, "/").filter(|answer| answer.status == 200));
     }
 
     let env = json!({"env": {"GREETING": "welcome"}});
