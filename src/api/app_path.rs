@@ -24,6 +24,8 @@ pub enum AppPath {
     Version(PathId, String),
     /// `{id}/restart`
     Restart(PathId),
+    /// `{id}/explain`
+    Explain(PathId),
 }
 
 /// An app's id as it stands in a path: made absolute and tidy, but perhaps not an id.
@@ -74,6 +76,7 @@ impl AppPath {
                 Self::Version(PathId::of(id), (*version).to_owned())
             }
             [id @ .., "restart"] if !id.is_empty() => Self::Restart(PathId::of(id)),
+            [id @ .., "explain"] if !id.is_empty() => Self::Explain(PathId::of(id)),
             id => Self::App(PathId::of(id)),
         }
     }
@@ -87,6 +90,7 @@ impl AppPath {
             Self::Task(id, task) => Some(id.child("tasks").child(task.as_str())),
             Self::Version(id, version) => Some(id.child("versions").child(version)),
             Self::Restart(id) => Some(id.child("restart")),
+            Self::Explain(id) => Some(id.child("explain")),
             Self::Group(_) | Self::Tasks(_) | Self::GroupTasks(_) | Self::Versions(_) => None,
         }
     }
@@ -110,6 +114,8 @@ mod tests {
         assert_eq!(AppPath::parse("a/versions"), AppPath::Versions(id("/a")));
         assert_eq!(AppPath::parse("a/versions/2020"), AppPath::Version(id("/a"), "2020".into()));
         assert_eq!(AppPath::parse("a/restart"), AppPath::Restart(id("/a")));
+        assert_eq!(AppPath::parse("a/explain"), AppPath::Explain(id("/a")));
+        assert_eq!(AppPath::parse("a/explain").as_app(), Some(id("/a/explain")));
         assert_eq!(AppPath::parse("a/tasks/b/c"), AppPath::App(id("/a/tasks/b/c")));
     }
 

@@ -8,6 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
+use super::explained::explained;
 use super::{ExitError, exit_code};
 use crate::settings::Address;
 use crate::world::net::TcpStream;
@@ -55,6 +56,21 @@ pub async fn members_list(master: &Asked) -> Result<(), ExitError> {
     let columns =
         [("ID", "id"), ("CLUSTER", "cluster"), ("HTTP", "http"), ("VOTES", "votes"), ("LEADS", "leads")];
     print(&table(&answer, "members", &columns))
+}
+
+/// Prints why `app` waits, or why its tasks are where they are.
+///
+/// # Errors
+/// The master does not answer, or knows no such app.
+pub async fn explain(master: &Asked, app: &str) -> Result<(), ExitError> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-./".contains(&b);
+    if app.is_empty() || !app.bytes().all(is_plain) {
+        let text =
+            format!("{app:?} is no path of an app; expected letters, digits, '-', '.' and '/', such as /web");
+        return Err(ExitError::new(exit_code::USAGE, text));
+    }
+    let path = format!("/v2/apps/{}/explain", app.trim_matches('/'));
+    print(&explained(&ask(master, Method::GET, &path, None).await?))
 }
 
 /// Asks `master` to put `new` in the place of `old`.

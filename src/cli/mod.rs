@@ -5,6 +5,7 @@
 
 pub mod ask;
 mod exit;
+mod explained;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -35,6 +36,13 @@ pub enum Command {
     MembersList {
         /// Who is asked.
         at: MasterAt,
+    },
+    /// Say why an app waits, or why its tasks are where they are.
+    Explain {
+        /// Who is asked.
+        at: MasterAt,
+        /// Path of the app.
+        app: String,
     },
     /// Print a fresh secret for a cluster.
     SecretCreate,
@@ -88,6 +96,13 @@ enum Typed {
     /// Masters of the cluster
     #[command(subcommand)]
     Members(Members),
+    /// Why an app waits and what would let it run; why its tasks are where they are
+    Explain {
+        #[command(flatten)]
+        at: MasterAt,
+        /// Path of the app, such as /web
+        app: String,
+    },
     /// Secrets that keep strangers off the cluster port
     #[command(subcommand)]
     Secret(Secret),
@@ -173,6 +188,7 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
         Typed::Agents(Agents::List(at)) => Command::AgentsList { at },
         Typed::Members(Members::List(at)) => Command::MembersList { at },
         Typed::Members(Members::Replace { at, old, new }) => Command::MembersReplace { at, old, new },
+        Typed::Explain { at, app } => Command::Explain { at, app },
         Typed::Secret(Secret::Create) => Command::SecretCreate,
         Typed::Secret(Secret::Agent { cluster_secret_file }) => Command::SecretAgent { cluster_secret_file },
         Typed::Hello { port } => Command::Hello { port },

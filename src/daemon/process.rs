@@ -48,6 +48,7 @@ pub fn run(command: Command) -> Result<(), ExitError> {
         Command::MembersReplace { at, old, new } => {
             main_runtime()?.block_on(cli::ask::members_replace(&master_at(at)?, &old, &new))
         }
+        Command::Explain { at, app } => main_runtime()?.block_on(cli::ask::explain(&master_at(at)?, &app)),
         Command::SecretCreate => secrets::create(),
         Command::SecretAgent { cluster_secret_file } => secrets::agent(&cluster_secret_file),
         Command::Shim { dir } => std::process::exit(crate::agent::shim::main(&dir)),

@@ -5,7 +5,7 @@ use super::ground::Plot;
 use super::offers::ANY_ROLE;
 use super::rules::Rules;
 use super::{Reason, ports};
-use crate::domain::{AppVersion, PortDemand, PortRanges, Resources, Scalar, TaskId};
+use crate::domain::{AppVersion, InstanceId, PortDemand, PortRanges, Resources, Scalar, TaskId};
 use crate::state::ClusterState;
 
 /// What one instance of a content needs, worked out once per content and cycle.
@@ -43,8 +43,13 @@ impl Need {
             ports: spec.port_demands(),
             image: spec.image().is_some(),
             any_role: roles.is_empty() || roles.iter().any(|role| role == ANY_ROLE),
-            rules: Rules::of(state, content),
+            rules: Rules::of(state, content, None),
         }
+    }
+
+    /// The same as if one instance had no place yet.
+    pub(super) fn without(state: &ClusterState, content: &AppVersion, instance: &InstanceId) -> Self {
+        Self { rules: Rules::of(state, content, Some(instance)), ..Self::of(state, content) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Floor 2: pure. Which waiting instance goes to which offer.
 //!
 //! Ways in: [`run_cycle`] decides, [`make_offers`] shows what agents have to spare, and
-//! [`funnel`] tells why an app waits, by the cycle's own functions. Knows no HTTP, no
+//! [`funnel`] and [`fn@explain`] tell why an app waits, by the cycle's own functions. Knows no HTTP, no
 //! Raft, no deployments, no clock: `now` comes in as an argument, ties break on ids, and
 //! the same state gives the same answer.
 
@@ -16,6 +16,7 @@ mod ports;
 mod rank;
 mod rejection;
 mod rules;
+mod verdicts;
 mod view;
 
 pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
@@ -23,4 +24,7 @@ pub use explain::{Funnel, ReasonCount, Unused, funnel};
 pub use launch_queue::{Queued, waiting};
 pub use offers::make_offers;
 pub use rejection::Reason;
+pub use verdicts::{
+    Amount, Change, Explanation, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, explain,
+};
 pub use view::SchedulingView;

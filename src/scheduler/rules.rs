@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::domain::{AgentInfo, AppVersion, Constraint, Operator, Pattern};
+use crate::domain::{AgentInfo, AppVersion, Constraint, InstanceId, Operator, Pattern};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
 /// All rules of one content; each has to hold.
@@ -50,16 +50,16 @@ struct Tally {
 }
 
 impl Rules {
-    /// Of one content, with its instances as `state` has them.
-    pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
+    /// Of one content, with its instances as `state` has them, all but one that is to be `left_out`.
+    pub(super) fn of(state: &ClusterState, content: &AppVersion, left_out: Option<&InstanceId>) -> Self {
         let spec = &content.spec;
         if spec.constraints.is_empty() {
             return Self::default();
         }
         let instances = u64::from(spec.instances);
         let mut rules = Self(spec.constraints.iter().map(|rule| Rule::of(rule, instances)).collect());
-        let mut placed: Vec<&TaskRow> =
-            state.instances_of(&content.app).filter_map(|row| placed(row, content)).collect();
+        let counted = state.instances_of(&content.app).filter(|row| Some(&row.id) != left_out);
+        let mut placed: Vec<&TaskRow> = counted.filter_map(|row| placed(row, content)).collect();
         placed.sort_by_key(|task| (task.staged_at, &task.id));
         for agent in placed.into_iter().filter_map(|task| state.agents.get(&task.agent)) {
             rules.note(&agent.info);
@@ -84,6 +84,24 @@ impl Rules {
     /// For people: the first rule that does not hold, and what stands against it.
     pub(super) fn objection(&self, agent: &AgentInfo) -> Option<String> {
         self.0.iter().find(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))
+    }
+
+    /// For people: what stands against one rule, by its position, there.
+    pub(super) fn objection_of(&self, at: usize, agent: &AgentInfo) -> Option<String> {
+        self.0.get(at).filter(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))
+    }
+
+    /// For people: what a new agent has to have for every rule to hold; nothing when no agent
+    /// could have it.
+    pub(super) fn wanted_of_a_new_agent(&self) -> Option<Vec<String>> {
+        let mut facts = Vec::new();
+        for rule in &self.0 {
+            match rule.wish() {
+                Wish::Impossible => return None,
+                Wish::Fact(fact) => facts.push(fact),
+            }
+        }
+        Some(facts)
     }
 
     /// Whether one more instance somewhere may allow another one where none was allowed before.
@@ -138,6 +156,52 @@ impl Rule {
                 format!("{}: {field} is {value:?}, the others are on {first:?}", self.constraint)
             }
             _ => format!("{}: {field} is {value:?}", self.constraint),
+        }
+    }
+}
+
+/// What a rule asks of an agent that is yet to come.
+enum Wish {
+    /// No agent could have it.
+    Impossible,
+    /// This, in words.
+    Fact(String),
+}
+
+impl Rule {
+    fn wish(&self) -> Wish {
+        let field = &self.constraint.field;
+        let operand = self.constraint.operand.as_deref().unwrap_or_default();
+        Wish::Fact(match &self.test {
+            Test::Never | Test::MaxPer(0) => return Wish::Impossible,
+            Test::Cluster(Some(value)) | Test::Is(value) => format!("{field} {value:?}"),
+            Test::Cluster(None) => match &self.tally.first {
+                Some(first) => format!("{field} {first:?}"),
+                None => format!("some {field}"),
+            },
+            Test::Like(_) => format!("{field} like {operand}"),
+            Test::Unlike(_) => format!("{field} unlike {operand}"),
+            Test::Unique | Test::MaxPer(_) | Test::Groups { .. } | Test::Evenly => {
+                return self.wish_for_room();
+            }
+        })
+    }
+
+    /// Which values have room, or, where new ones are welcome, which have none.
+    fn wish_for_room(&self) -> Wish {
+        let field = &self.constraint.field;
+        let (open, full): (Vec<&String>, Vec<&String>) =
+            self.tally.counts.keys().partition(|value| self.test.allows(value, &self.tally));
+        let list = |values: &[&String], word: &str| {
+            values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(word)
+        };
+        // No attribute holds a line break, so this one is new.
+        let takes_new = self.test.allows("\n", &self.tally);
+        match (takes_new, open.is_empty(), full.is_empty()) {
+            (true, _, true) => Wish::Fact(format!("some {field}")),
+            (true, _, false) => Wish::Fact(format!("{field} other than {}", list(&full, ", "))),
+            (false, false, _) => Wish::Fact(format!("{field} {}", list(&open, " or "))),
+            (false, true, _) => Wish::Impossible,
         }
     }
 }

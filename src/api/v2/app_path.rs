@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
-use super::{app_tasks, app_writes, apps};
+use super::{app_tasks, app_writes, apps, explain};
 use crate::api::app_path::AppPath;
 use crate::api::context::Context;
 use crate::api::error::ApiError;
@@ -41,6 +41,7 @@ pub(in crate::api) async fn get(
         AppPath::GroupTasks(group) => app_tasks::list_group(&context, &group, &query, &headers).await,
         AppPath::Versions(id) => apps::versions(&context, &id, &query).await,
         AppPath::Version(id, version) => apps::version(&context, &id, &version, &query).await,
+        AppPath::Explain(id) => explain::show(&context, &id, &query).await,
         AppPath::Task(..) | AppPath::Restart(_) => {
             apps::show(&context, &path.as_app().ok_or_else(not_allowed)?, &query).await
         }

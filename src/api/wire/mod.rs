@@ -8,6 +8,7 @@ pub mod app;
 pub mod counts;
 pub mod decode;
 pub mod deployment;
+pub mod explain;
 pub mod group;
 pub mod number;
 pub mod offer;

@@ -204,7 +204,7 @@ fn every_rule_has_to_hold() {
 fn check_counted(ground: &Playground, app: &crate::testkit::AppBuilder, wanted: bool) {
     let content = ground.state.current(&app.id()).unwrap();
     let agent = &ground.state.agents.values().next().unwrap().info;
-    assert_eq!(!Rules::of(&ground.state, content).allow(agent), wanted);
+    assert_eq!(!Rules::of(&ground.state, content, None).allow(agent), wanted);
 }
 
 #[test]

@@ -1,0 +1,125 @@
+//! Why an app is, or is not, where it could be; ours, Marathon had nothing like it.
+
+use serde_json::{Value, json};
+
+use crate::domain::Resources;
+use crate::scheduler::{Change, Explanation, Lack, Placed, Score, Verdict};
+
+/// Verdicts in one answer; obstacles and changes tell of all agents however many there are.
+pub const VERDICTS_MAX: usize = 1_000;
+
+/// `GET /v2/apps/{id}/explain`.
+pub fn explanation_json(explanation: &Explanation) -> Value {
+    let verdicts = &explanation.verdicts;
+    // Who suits comes last: the question is why nobody does.
+    let (suits, others): (Vec<&Verdict>, Vec<&Verdict>) =
+        verdicts.iter().partition(|verdict| verdict.lacks.is_empty());
+    let shown = others.into_iter().chain(suits).take(VERDICTS_MAX);
+    json!({
+        "index": explanation.index,
+        "app": explanation.app.as_str(),
+        "wanted": explanation.wanted,
+        "waiting": explanation.waiting,
+        "since": explanation.since.map(|since| since.to_string()),
+        "backingOffUntil": explanation.backing_off_until.map(|until| until.to_string()),
+        "needs": needs_json(&explanation.needs, explanation.ports),
+        "agents": verdicts.len(),
+        "suitable": explanation.suitable(),
+        "obstacles": explanation.obstacles.iter().map(|obstacle| json!({
+            "lacks": obstacle.lacks,
+            "agents": obstacle.agents,
+            "nearest": verdicts.get(obstacle.nearest).map(verdict_json),
+        })).collect::<Vec<_>>(),
+        "changes": explanation.changes.iter().map(change_json).collect::<Vec<_>>(),
+        "verdicts": shown.map(verdict_json).collect::<Vec<_>>(),
+        "verdictsLeftOut": verdicts.len().saturating_sub(VERDICTS_MAX),
+        "placed": explanation.placed.iter().map(placed_json).collect::<Vec<_>>(),
+    })
+}
+
+fn needs_json(needs: &Resources, ports: usize) -> Value {
+    json!({
+        "cpus": needs.cpus.to_f64(),
+        "mem": needs.mem.to_f64(),
+        "disk": needs.disk.to_f64(),
+        "gpus": needs.gpus.to_f64(),
+        "ports": ports,
+    })
+}
+
+fn verdict_json(verdict: &Verdict) -> Value {
+    json!({
+        "agent": verdict.agent.as_str(),
+        "hostname": verdict.hostname,
+        "suits": verdict.lacks.is_empty(),
+        "lacks": verdict.lacks.iter().map(lack_json).collect::<Vec<_>>(),
+    })
+}
+
+fn lack_json(lack: &Lack) -> Value {
+    let (what, why) = (lack.name(), lack.sentence());
+    match lack {
+        Lack::Amount(_, needed, spare) => json!({
+            "what": what,
+            "why": why,
+            "needed": needed.to_f64(),
+            "spare": spare.to_f64(),
+            "short": needed.minus(*spare).to_f64(),
+        }),
+        Lack::Ports { needed, spare, taken } => {
+            json!({ "what": what, "why": why, "needed": needed, "spare": spare, "taken": taken })
+        }
+        _ => json!({ "what": what, "why": why }),
+    }
+}
+
+fn change_json(change: &Change) -> Value {
+    let why = change.sentence();
+    match change {
+        Change::Lower { amount, from, to, agents } => json!({
+            "change": "lower",
+            "what": amount.as_str(),
+            "from": from.to_f64(),
+            "to": to.to_f64(),
+            "agents": agents,
+            "sentence": why,
+        }),
+        Change::Drop { at, agents, .. } => json!({
+            "change": "drop",
+            "what": format!("constraints({at})"),
+            "agents": agents,
+            "sentence": why,
+        }),
+        Change::Ports { agents } => {
+            json!({ "change": "lower", "what": "ports", "agents": agents, "sentence": why })
+        }
+        Change::Add { needs, ports, facts } => json!({
+            "change": "add",
+            "what": "agent",
+            "needs": needs_json(needs, *ports),
+            "facts": facts,
+            "sentence": why,
+        }),
+    }
+}
+
+fn placed_json(placed: &Placed) -> Value {
+    json!({
+        "task": placed.task.as_str(),
+        "at": placed.at.to_string(),
+        "here": score_json(&placed.here),
+        "runnersUp": placed.runners_up.iter().map(score_json).collect::<Vec<_>>(),
+    })
+}
+
+/// The load is given as a share of 1.
+fn score_json(score: &Score) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "at most a million")]
+    let load = score.load as f64 / 1_000_000.0;
+    json!({
+        "agent": score.agent.as_str(),
+        "hostname": score.hostname,
+        "siblings": score.siblings,
+        "load": load,
+    })
+}

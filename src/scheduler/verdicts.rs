@@ -1,0 +1,480 @@
+//! Why an app is not where it could be: every agent's verdict, and what would change it.
+//!
+//! Way in: [`explain`]. Asks the cycle's own questions ([`feasibility`], [`Rules`]) of every agent,
+//! but all of them instead of the first that says no, so that "one change would do" can be told
+//! from "three would". Costs one pass over the agents and is never on the scheduling path.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ground::{Ground, Plot};
+use super::launch_queue::waiting;
+use super::matcher::Need;
+use super::rank::Rank;
+use super::{SchedulingView, ports};
+use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, TaskId, Timestamp};
+use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
+
+/// Running tasks whose place is explained; the rest of an app's tasks stand for the same reasons.
+pub const PLACED_MAX: usize = 10;
+
+/// Agents beside the chosen one that are named for a running task.
+const RUNNERS_UP_MAX: usize = 3;
+
+/// Everything about one app's places, at one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// State index that was looked at.
+    pub index: u64,
+    /// Whose.
+    pub app: AppId,
+    /// How many copies are wanted.
+    pub wanted: u32,
+    /// How many wait for a place.
+    pub waiting: usize,
+    /// Since when the first of them waits.
+    pub since: Option<Timestamp>,
+    /// No launch before this moment, after failures.
+    pub backing_off_until: Option<Timestamp>,
+    /// What one more instance takes.
+    pub needs: Resources,
+    /// Host ports that one more instance takes, fixed and chosen ones.
+    pub ports: usize,
+    /// One verdict for each agent, in id order.
+    pub verdicts: Vec<Verdict>,
+    /// Agents that do not suit, by everything that stands in their way; the most frequent first.
+    pub obstacles: Vec<Obstacle>,
+    /// Single changes after which at least one agent would suit, those that help most first.
+    pub changes: Vec<Change>,
+    /// Why running tasks are where they are; at most [`PLACED_MAX`].
+    pub placed: Vec<Placed>,
+}
+
+impl Explanation {
+    /// Agents that one more instance could go to now.
+    pub fn suitable(&self) -> usize {
+        self.verdicts.iter().filter(|verdict| verdict.lacks.is_empty()).count()
+    }
+}
+
+/// What one agent says to one more instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which.
+    pub agent: AgentId,
+    /// Its machine.
+    pub hostname: String,
+    /// Everything that stands in the way; empty when it suits.
+    pub lacks: Vec<Lack>,
+}
+
+/// One thing that stands in the way, with its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The agent cannot be reached.
+    Unreachable,
+    /// The app takes no resources of role `*`.
+    Role,
+    /// An image is wanted and the agent runs no containers.
+    Containers,
+    /// A constraint, by its position, and what it objects to.
+    Constraint(usize, String),
+    /// Too little of something.
+    Amount(Amount, Scalar, Scalar),
+    /// Too few host ports, or those that are wanted are taken.
+    Ports {
+        /// How many are needed.
+        needed: usize,
+        /// How many are spare.
+        spare: u32,
+        /// Wanted ones that are not spare.
+        taken: Vec<u16>,
+    },
+}
+
+/// A resource that has an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Amount {
+    /// Processors.
+    Cpus,
+    /// Memory in MiB.
+    Mem,
+    /// Disk in MiB.
+    Disk,
+    /// Graphics processors.
+    Gpus,
+}
+
+impl Amount {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cpus, Self::Mem, Self::Disk, Self::Gpus];
+
+    /// Its name in an app's definition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpus => "cpus",
+            Self::Mem => "mem",
+            Self::Disk => "disk",
+            Self::Gpus => "gpus",
+        }
+    }
+
+    /// How much of it there is.
+    pub fn of(self, resources: &Resources) -> Scalar {
+        match self {
+            Self::Cpus => resources.cpus,
+            Self::Mem => resources.mem,
+            Self::Disk => resources.disk,
+            Self::Gpus => resources.gpus,
+        }
+    }
+}
+
+impl Lack {
+    /// A short name, the same for every agent: what obstacles are grouped by.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Unreachable => "unreachable".to_owned(),
+            Self::Role => "role".to_owned(),
+            Self::Containers => "containers".to_owned(),
+            Self::Constraint(at, _) => format!("constraints({at})"),
+            Self::Amount(amount, ..) => amount.as_str().to_owned(),
+            Self::Ports { .. } => "ports".to_owned(),
+        }
+    }
+
+    /// For people, with numbers.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Unreachable => "the agent cannot be reached".to_owned(),
+            Self::Role => "the app accepts no resources of role *".to_owned(),
+            Self::Containers => "needs an image, the agent runs no containers".to_owned(),
+            Self::Constraint(_, objection) => objection.clone(),
+            Self::Amount(amount, needed, spare) => {
+                let name = amount.as_str();
+                format!("needs {needed} {name}, {spare} are spare: {} short", needed.minus(*spare))
+            }
+            Self::Ports { needed, spare, taken } if taken.is_empty() => {
+                format!("needs {needed} host ports, {spare} are spare")
+            }
+            Self::Ports { taken, .. } => {
+                let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
+                format!("needs host ports that are not spare: {}", taken.join(", "))
+            }
+        }
+    }
+
+    /// How far away it is, in thousandths of what is needed; what has no amount is farthest.
+    fn distance(&self) -> u64 {
+        match self {
+            Self::Amount(_, needed, spare) => {
+                let short = u128::from(needed.minus(*spare).thousandths()) * 1_000;
+                let share = short.checked_div(u128::from(needed.thousandths())).unwrap_or(0);
+                u64::try_from(share).unwrap_or(u64::MAX)
+            }
+            _ => 1_000,
+        }
+    }
+}
+
+/// Agents that the same things stand in the way of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// Names of what stands in the way, all of it.
+    pub lacks: Vec<String>,
+    /// How many agents.
+    pub agents: usize,
+    /// Position among the verdicts of the one that is nearest to suiting.
+    pub nearest: usize,
+}
+
+/// One change that would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Ask for less of something.
+    Lower {
+        /// Of what.
+        amount: Amount,
+        /// What is asked for now.
+        from: Scalar,
+        /// What the nearest agent has spare.
+        to: Scalar,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Leave one constraint away.
+    Drop {
+        /// Its position.
+        at: usize,
+        /// As it is written.
+        constraint: String,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Let the host ports be chosen, or ask for fewer.
+    Ports {
+        /// Agents that would suit without host ports.
+        agents: usize,
+    },
+    /// One more agent, with this to spare.
+    Add {
+        /// At least so much.
+        needs: Resources,
+        /// At least so many host ports.
+        ports: usize,
+        /// What constraints ask of it.
+        facts: Vec<String>,
+    },
+}
+
+impl Change {
+    /// For people.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Lower { amount, from, to, agents } => {
+                format!("Lower {} from {from} to {to}: {} would suit.", amount.as_str(), count(*agents))
+            }
+            Self::Drop { constraint, agents, .. } => {
+                format!("Leave the constraint {constraint} away: {} would suit.", count(*agents))
+            }
+            Self::Ports { agents } => {
+                format!(
+                    "Ask for fewer host ports, or for any instead of fixed ones: {} would suit.",
+                    count(*agents)
+                )
+            }
+            Self::Add { needs, ports, facts } => {
+                let mut wanted = vec![format!("{} cpus", needs.cpus), format!("{} MiB of memory", needs.mem)];
+                let more = [(needs.disk, "MiB of disk"), (needs.gpus, "gpus")];
+                wanted.extend(
+                    more.iter()
+                        .filter(|(much, _)| *much > Scalar::ZERO)
+                        .map(|(much, what)| format!("{much} {what}")),
+                );
+                wanted.extend((*ports > 0).then(|| format!("{ports} host ports")));
+                let facts: String = facts.iter().map(|fact| format!(", {fact}")).collect();
+                format!("Add an agent with {} to spare{facts}.", wanted.join(", "))
+            }
+        }
+    }
+
+    fn agents(&self) -> usize {
+        match self {
+            Self::Lower { agents, .. } | Self::Drop { agents, .. } | Self::Ports { agents } => *agents,
+            Self::Add { .. } => 0,
+        }
+    }
+}
+
+fn count(agents: usize) -> String {
+    if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
+}
+
+/// How one agent compares for one instance; the smaller the better, siblings first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Which.
+    pub agent: AgentId,
+    /// Its machine.
+    pub hostname: String,
+    /// Other instances of the app there.
+    pub siblings: u32,
+    /// The fuller of cpus and memory with the instance there, in millionths.
+    pub load: u64,
+}
+
+/// A running task, where it is, and what else would suit it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Which.
+    pub task: TaskId,
+    /// When it was placed.
+    pub at: Timestamp,
+    /// Where it is.
+    pub here: Score,
+    /// The best other agents, best first.
+    pub runners_up: Vec<Score>,
+}
+
+/// Explains the places of one app as of `state`; nothing for an app that does not exist.
+pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Explanation> {
+    let current = state.current(app)?;
+    let queued: Vec<_> = waiting(state, now).into_iter().filter(|queued| queued.app == app).collect();
+    let content = queued.first().map_or(current, |queued| queued.content);
+    let need = Need::of(state, content);
+    let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
+    let verdicts: Vec<Verdict> =
+        state.agents.values().map(|agent| verdict(&need, content, agent, &ground)).collect();
+    let needs = amounts(&need);
+    Some(Explanation {
+        index: state.index,
+        app: app.clone(),
+        wanted: current.spec.instances,
+        waiting: queued.iter().map(|queued| queued.instances.len()).sum(),
+        since: queued.iter().map(super::Queued::since).min(),
+        backing_off_until: queued.iter().filter_map(|queued| queued.backing_off_until).max(),
+        ports: need.ports.len(),
+        obstacles: obstacles(&verdicts),
+        changes: changes(&need, content, &needs, &verdicts),
+        placed: placed(state, app, &ground),
+        needs,
+        verdicts,
+    })
+}
+
+fn amounts(need: &Need) -> Resources {
+    Resources { cpus: need.cpus, mem: need.mem, disk: need.disk, gpus: need.gpus, ..Resources::default() }
+}
+
+/// Everything that stands in the way of one more instance on one agent.
+fn verdict(need: &Need, content: &AppVersion, agent: &AgentRow, ground: &Ground<'_>) -> Verdict {
+    let plot = ground.position(&agent.info.id).and_then(|at| ground.plots.get(at));
+    let mut lacks = Vec::new();
+    if agent.presence != Presence::Registered {
+        lacks.push(Lack::Unreachable);
+    }
+    if !need.any_role {
+        lacks.push(Lack::Role);
+    }
+    if need.image && !agent.info.has_docker {
+        lacks.push(Lack::Containers);
+    }
+    let objections = (0..content.spec.constraints.len())
+        .filter_map(|at| Some(Lack::Constraint(at, need.rules.objection_of(at, &agent.info)?)));
+    lacks.extend(objections);
+    if let Some(plot) = plot {
+        lacks.extend(lacking_resources(need, plot));
+    }
+    Verdict { agent: agent.info.id.clone(), hostname: agent.info.hostname.clone(), lacks }
+}
+
+fn lacking_resources(need: &Need, plot: &Plot<'_>) -> Vec<Lack> {
+    let needs = amounts(need);
+    let short = |amount: &Amount| amount.of(&needs) > amount.of(&plot.spare);
+    let mut lacks: Vec<Lack> = Amount::ALL
+        .into_iter()
+        .filter(short)
+        .map(|amount| Lack::Amount(amount, amount.of(&needs), amount.of(&plot.spare)))
+        .collect();
+    if !ports::fit(&need.ports, &plot.spare.ports) {
+        let fixed = need.ports.iter().filter_map(|demand| match demand {
+            PortDemand::Exactly(port) => Some(*port),
+            PortDemand::Any => None,
+        });
+        let taken: BTreeSet<u16> = fixed.filter(|port| !plot.spare.ports.contains(*port)).collect();
+        let spare = plot.spare.ports.count();
+        lacks.push(Lack::Ports { needed: need.ports.len(), spare, taken: taken.into_iter().collect() });
+    }
+    lacks
+}
+
+/// Groups what does not suit by the whole set of reasons.
+fn obstacles(verdicts: &[Verdict]) -> Vec<Obstacle> {
+    let mut sets: BTreeMap<Vec<String>, Obstacle> = BTreeMap::new();
+    let mut nearest: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    for (at, verdict) in verdicts.iter().enumerate().filter(|(_, verdict)| !verdict.lacks.is_empty()) {
+        let lacks: Vec<String> = verdict.lacks.iter().map(Lack::name).collect();
+        let distance = verdict.lacks.iter().map(Lack::distance).max().unwrap_or(0);
+        let obstacle =
+            sets.entry(lacks.clone()).or_insert(Obstacle { lacks: lacks.clone(), agents: 0, nearest: at });
+        obstacle.agents += 1;
+        let least = nearest.entry(lacks).or_insert(distance);
+        if distance < *least {
+            *least = distance;
+            obstacle.nearest = at;
+        }
+    }
+    let mut obstacles: Vec<Obstacle> = sets.into_values().collect();
+    obstacles.sort_by(|a, b| b.agents.cmp(&a.agents).then_with(|| a.lacks.cmp(&b.lacks)));
+    obstacles
+}
+
+/// Single changes after which at least one agent would suit; an agent to add comes last.
+fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Verdict]) -> Vec<Change> {
+    if verdicts.iter().any(|verdict| verdict.lacks.is_empty()) {
+        return Vec::new();
+    }
+    // Agents that one thing alone stands in the way of.
+    let single: Vec<&Lack> = verdicts
+        .iter()
+        .filter_map(|verdict| match verdict.lacks.as_slice() {
+            [lack] => Some(lack),
+            _ => None,
+        })
+        .collect();
+    let mut changes: Vec<Change> = Amount::ALL
+        .into_iter()
+        .filter_map(|amount| {
+            let spare = single.iter().filter_map(|lack| match lack {
+                Lack::Amount(of, _, spare) if *of == amount => Some(*spare),
+                _ => None,
+            });
+            let spare: Vec<Scalar> = spare.filter(|spare| *spare > Scalar::ZERO).collect();
+            let to = spare.iter().max().copied()?;
+            let agents = spare.iter().filter(|spare| **spare >= to).count();
+            Some(Change::Lower { amount, from: amount.of(needs), to, agents })
+        })
+        .collect();
+    changes.extend(content.spec.constraints.iter().enumerate().filter_map(|(at, constraint)| {
+        let agents =
+            single.iter().filter(|lack| matches!(lack, Lack::Constraint(of, _) if *of == at)).count();
+        (agents > 0).then(|| Change::Drop { at, constraint: constraint.to_string(), agents })
+    }));
+    let agents = single.iter().filter(|lack| matches!(lack, Lack::Ports { .. })).count();
+    changes.extend((agents > 0).then_some(Change::Ports { agents }));
+    changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
+    if need.any_role {
+        let facts = need.rules.wanted_of_a_new_agent();
+        changes.extend(facts.map(|facts| Change::Add {
+            needs: needs.clone(),
+            ports: need.ports.len(),
+            facts,
+        }));
+    }
+    changes
+}
+
+/// Why running tasks are where they are: how their agents compare with the best others, each
+/// task taken away in thought.
+fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> Vec<Placed> {
+    let running: Vec<&InstanceRow> =
+        state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+    let mut siblings: BTreeMap<&AgentId, u32> = BTreeMap::new();
+    for task in running.iter().filter_map(|row| row.task.as_ref()) {
+        *siblings.entry(&task.agent).or_default() += 1;
+    }
+    running.iter().take(PLACED_MAX).filter_map(|row| placed_one(state, row, ground, &siblings)).collect()
+}
+
+fn placed_one(
+    state: &ClusterState,
+    row: &InstanceRow,
+    ground: &Ground<'_>,
+    siblings: &BTreeMap<&AgentId, u32>,
+) -> Option<Placed> {
+    let task = row.task.as_ref()?;
+    let need = Need::without(state, state.content_of(row)?, &row.id);
+    let score = |plot: &Plot<'_>, at: usize, siblings: u32| {
+        let Rank { siblings, load, .. } = Rank::of(&need, plot, at, siblings);
+        let info = &plot.agent.info;
+        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load }
+    };
+    let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);
+    let at = ground.position(&task.agent)?;
+    let mut own = ground.plots.get(at)?.clone();
+    own.spare = own.spare.plus(&task.resources);
+    let here = score(&own, at, others(&task.agent).saturating_sub(1));
+    let suits = |plot: &Plot<'_>| super::feasibility::check(&need, plot).is_ok();
+    let mut runners_up: Vec<Score> = ground
+        .plots
+        .iter()
+        .enumerate()
+        .filter(|(other, plot)| *other != at && suits(plot))
+        .map(|(other, plot)| score(plot, other, others(&plot.agent.info.id)))
+        .collect();
+    runners_up.sort_by(|a, b| (a.siblings, a.load, &a.agent).cmp(&(b.siblings, b.load, &b.agent)));
+    runners_up.truncate(RUNNERS_UP_MAX);
+    Some(Placed { task: task.id.clone(), at: task.staged_at, here, runners_up })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Explanations add up, name the smallest change, and the change does what it says.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
+
+fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Playground {
+    let mut ground = Playground::default();
+    ground.record(agents.into_iter().map(crate::testkit::AgentBuilder::register).collect());
+    ground.put(app);
+    let count = usize::try_from(app.clone().spec().instances).unwrap();
+    ground.create(app.id().as_str(), count);
+    ground.place();
+    ground
+}
+
+fn explain_in(ground: &Playground, app: &AppBuilder) -> Explanation {
+    explain(&ground.state, &app.id(), ground.now()).unwrap()
+}
+
+fn sentences(explanation: &Explanation) -> Vec<String> {
+    explanation.changes.iter().map(Change::sentence).collect()
+}
+
+#[test]
+fn each_agent_says_everything_it_lacks_and_counts_add_up() {
+    let app = an_app("/web").cpus(9.0).mem(64.0).constraint("rack", "LIKE", Some("r1"));
+    let ground = waiting_on(
+        vec![
+            an_agent("a1").attribute("rack", "r1"),
+            an_agent("a2").attribute("rack", "r1").cpus(8.5),
+            an_agent("a3").attribute("rack", "r2").cpus(16.0),
+            an_agent("a4").mem(1.0),
+        ],
+        &app,
+    );
+    let explanation = explain_in(&ground, &app);
+    assert_eq!((explanation.waiting, explanation.suitable(), explanation.verdicts.len()), (1, 0, 4));
+    let sets: Vec<(String, usize, usize)> =
+        explanation.obstacles.iter().map(|set| (set.lacks.join("+"), set.agents, set.nearest)).collect();
+    let wanted = [("cpus", 2, 1), ("constraints(0)", 1, 2), ("constraints(0)+cpus+mem", 1, 3)];
+    assert_eq!(sets, wanted.map(|(lacks, agents, nearest)| (lacks.to_owned(), agents, nearest)));
+    let said: Vec<String> = explanation.verdicts[3].lacks.iter().map(Lack::sentence).collect();
+    assert_eq!(
+        said,
+        [
+            r#"["rack","LIKE","r1"] needs rack, which the agent does not have"#,
+            "needs 9 cpus, 8 are spare: 1 short",
+            "needs 64 mem, 1 are spare: 63 short",
+        ]
+    );
+    assert_eq!(
+        sentences(&explanation),
+        [
+            "Lower cpus from 9 to 8.5: 1 agent would suit.",
+            r#"Leave the constraint ["rack","LIKE","r1"] away: 1 agent would suit."#,
+            "Add an agent with 9 cpus, 64 MiB of memory to spare, rack like r1.",
+        ]
+    );
+}
+
+#[test]
+fn an_agent_out_of_reach_and_taken_ports_are_named() {
+    let app = an_app("/web").exact_ports(&[80, 31_001]);
+    let mut ground = waiting_on(vec![an_agent("a1"), an_agent("a2")], &app);
+    ground.agent_lost("a2");
+    let explanation = explain_in(&ground, &app);
+    assert_eq!(explanation.verdicts[0].lacks[0].sentence(), "needs host ports that are not spare: 80");
+    assert_eq!(explanation.verdicts[1].lacks[0], Lack::Unreachable);
+    assert_eq!(explanation.changes[0], Change::Ports { agents: 1 });
+}
+
+#[test]
+fn a_new_agent_is_asked_for_what_rules_leave_open() {
+    #[track_caller]
+    fn check(rule: (&str, &str, Option<&str>), wanted: Option<&str>) {
+        let app = an_app("/web").instances(3).constraint(rule.0, rule.1, rule.2);
+        let ground = waiting_on(vec![an_agent("a1").attribute("rack", "r1").cpus(0.1)], &app);
+        let explanation = explain_in(&ground, &app);
+        let add = explanation.changes.iter().find_map(|change| match change {
+            Change::Add { facts, .. } => Some(facts.join(" and ")),
+            _ => None,
+        });
+        assert_eq!(add.as_deref(), wanted, "{rule:?}");
+    }
+    check(("hostname", "UNIQUE", None), Some(r#"hostname other than "a1.local""#));
+    check(("rack", "CLUSTER", None), Some(r#"rack "r1""#));
+    check(("rack", "CLUSTER", Some("r9")), Some(r#"rack "r9""#));
+    check(("rack", "MAX_PER", Some("1")), Some(r#"rack other than "r1""#));
+    check(("rack", "MAX_PER", Some("0")), None);
+    check(("rack", "UNLIKE", Some("r2")), Some("rack unlike r2"));
+    check(("rack", "GROUP_BY", Some("3")), Some(r#"rack other than "r1""#));
+    check(("rack", "GROUP_BY", Some("1")), Some(r#"rack "r1""#));
+    check(("rack", "LIKE", Some("")), None);
+}
+
+#[test]
+fn a_running_task_is_compared_with_the_best_others() {
+    let app = an_app("/web").instances(2).cpus(1.0);
+    let ground = waiting_on(
+        vec![an_agent("a1"), an_agent("a2"), an_agent("a3").cpus(2.0), an_agent("a4").cpus(0.5)],
+        &app,
+    );
+    let explanation = explain_in(&ground, &app);
+    assert_eq!((explanation.waiting, explanation.changes.len(), explanation.placed.len()), (0, 0, 2));
+    let placed = &explanation.placed[0];
+    assert_eq!((placed.here.siblings, placed.here.load), (0, 125_000));
+    let others: Vec<(&str, u32, u64)> =
+        placed.runners_up.iter().map(|score| (score.agent.as_str(), score.siblings, score.load)).collect();
+    let other = if placed.here.agent.as_str() == "a1" { "a2" } else { "a1" };
+    assert_eq!(others, [("a3", 0, 500_000), (other, 1, 250_000)]);
+}
+
+#[test]
+fn an_unknown_app_has_no_explanation() {
+    let ground = Playground::with_agents(1);
+    assert_eq!(explain(&ground.state, &AppId::parse("/none").unwrap(), ground.now()), None);
+}
+
+prop_compose! {
+    fn any_rule()(at in 0usize..9) -> (&'static str, &'static str, Option<&'static str>) {
+        [("hostname", "UNIQUE", None), ("rack", "UNIQUE", None), ("rack", "CLUSTER", None),
+         ("rack", "LIKE", Some("r[01]")), ("rack", "UNLIKE", Some("r0")), ("rack", "IS", Some("r2")),
+         ("rack", "MAX_PER", Some("2")), ("rack", "GROUP_BY", Some("2")), ("rack", "GROUP_BY", None)][at]
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// An app waits exactly if no agent suits, verdicts add up to the cluster, and each change
+    /// that lowers an amount or drops a constraint lets something run.
+    #[test]
+    fn explanations_add_up_and_changes_help(
+        agents in proptest::collection::vec((1u32..60, 20u32..900, proptest::option::of(0u8..3)), 1..6),
+        cpus in 1u32..50, mem in 10u32..800, instances in 1u32..8,
+        rules in proptest::collection::vec(any_rule(), 0..3),
+    ) {
+        let agents = agents.into_iter().enumerate().map(|(at, (cpus, mem, rack))| {
+            let agent = an_agent(&format!("a{at}")).cpus(f64::from(cpus) / 10.0).mem(f64::from(mem));
+            match rack {
+                Some(rack) => agent.attribute("rack", &format!("r{rack}")),
+                None => agent,
+            }
+        }).collect();
+        let bare = an_app("/web").instances(instances).cpus(f64::from(cpus) / 10.0).mem(f64::from(mem));
+        let app = rules.iter().fold(bare.clone(), |app, rule| app.constraint(rule.0, rule.1, rule.2));
+        let mut ground = waiting_on(agents, &app);
+        let explanation = explain_in(&ground, &app);
+        prop_assert_eq!(explanation.waiting > 0 && explanation.suitable() > 0, false);
+        let counted: usize = explanation.obstacles.iter().map(|set| set.agents).sum();
+        prop_assert_eq!(counted + explanation.suitable(), ground.state.agents.len());
+        if explanation.waiting == 0 {
+            return Ok(());
+        }
+        for change in &explanation.changes {
+            let changed = match change {
+                Change::Lower { amount: Amount::Cpus, to, .. } => app.clone().cpus(to.to_f64()),
+                Change::Lower { amount: Amount::Mem, to, .. } => app.clone().mem(to.to_f64()),
+                Change::Drop { at, .. } => {
+                    let kept = rules.iter().enumerate().filter(|(rule, _)| rule != at);
+                    kept.fold(bare.clone(), |app, (_, rule)| app.constraint(rule.0, rule.1, rule.2))
+                }
+                Change::Add { needs, .. } => {
+                    prop_assert_eq!(needs.cpus, explanation.needs.cpus);
+                    continue;
+                }
+                _ => continue,
+            };
+            // As if the waiting instances were of the changed content, beside those that run.
+            let content = AppVersion { spec: changed.spec(), ..ground.state.current(&app.id()).unwrap().clone() };
+            let need = Need::of(&ground.state, &content);
+            let view = Ground::of(&SchedulingView::of(&ground.state, BTreeSet::new()));
+            let suits = view.plots.iter().filter(|plot| crate::scheduler::feasibility::check(&need, plot).is_ok());
+            prop_assert_eq!(suits.count(), change.agents(), "{}", change.sentence());
+        }
+        ground.place();
+    }
+}
