@@ -15,7 +15,7 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -180,29 +180,49 @@ fn main() {
     let _ = Command::new("kill").args(["-INT", &dev.0.id().to_string()]).status();
     let _ = dev.0.wait();
 
-    let master = start(&[
-        "master",
-        "--http",
-        "127.0.0.1:18980",
-        "--cluster",
-        "127.0.0.1:18950",
-        "--data-dir",
-        &path("master"),
-    ]);
-    let agent = start(&[
-        "agent",
-        "--http",
-        "127.0.0.1:0",
-        "--masters",
-        "127.0.0.1:18950",
-        "--data-dir",
-        &path("agent"),
-        "--runtime",
-        "process",
-        "--hostname",
-        "localhost",
-    ]);
+    idle_cluster(&path, 1);
+    idle_cluster(&path, 3);
+}
+
+/// Addresses that nobody listens on.
+fn free_addresses(count: usize) -> Vec<String> {
+    let listeners: Vec<TcpListener> =
+        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect()
+}
+
+/// What masters and one agent cost that have nothing to do.
+fn idle_cluster(path: &dyn Fn(&str) -> String, masters: usize) {
+    let (http, cluster) = (free_addresses(masters), free_addresses(masters));
+    let listed = cluster.join(",");
+    let running: Vec<Process> = (0..masters)
+        .map(|n| {
+            let dir = path(&format!("master-{n}-of-{masters}"));
+            start(&[
+                "master",
+                "--http",
+                &http[n],
+                "--cluster",
+                &cluster[n],
+                "--masters",
+                &listed,
+                "--data-dir",
+                &dir,
+            ])
+        })
+        .collect();
+    let dir = path(&format!("agent-of-{masters}"));
+    let words = ["agent", "--http", "127.0.0.1:0", "--masters", &listed, "--data-dir", &dir];
+    let agent = start(&[&words[..], &["--runtime", "process", "--hostname", "localhost"]].concat());
+    until("the agent registers", || {
+        TcpStream::connect(&http[0]).is_ok()
+            && ask(&http[0], "GET", "/v1/agents", "")["agents"].as_array().is_some_and(|a| !a.is_empty())
+    });
     std::thread::sleep(Duration::from_secs(3));
-    idle("idle master", master.0.id());
-    idle("idle agent", agent.0.id());
+    let leader = ask(&http[0], "GET", "/v2/leader", "")["leader"].clone();
+    for (process, address) in running.iter().zip(&http) {
+        let role = if *address == leader { "leads" } else { "stands by" };
+        idle(&format!("idle master of {masters}, {role}"), process.0.id());
+    }
+    idle(&format!("idle agent of {masters} masters"), agent.0.id());
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +19,6 @@ use crate::raft::{RaftSettings, StartError};
 use crate::settings::{AgentSettingsFlags, LogSettings, MasterSettings};
 use crate::telemetry;
 use crate::world::SystemClock;
-
-/// Threads of the quorum's runtime. It mostly waits for disks and peers.
-const RAFT_THREADS: usize = 1;
 
 /// Does what was asked and returns when it is done.
 ///
@@ -41,7 +38,7 @@ pub fn run(command: Command) -> Result<(), ExitError> {
         Command::Dev(settings) => {
             start_log(&settings.log)?;
             let (main, raft) = (main_runtime()?, raft_runtime()?);
-            main.block_on(dev::run(settings, raft.handle()))
+            main.block_on(dev::run(settings, &raft))
         }
         Command::AgentsList { at } => main_runtime()?.block_on(cli::ask::agents_list(&master_at(at)?)),
         Command::MembersList { at } => main_runtime()?.block_on(cli::ask::members_list(&master_at(at)?)),
@@ -73,10 +70,14 @@ fn main_runtime() -> Result<Runtime, ExitError> {
     built.map_err(|error| no_threads(&error))
 }
 
-fn raft_runtime() -> Result<Runtime, ExitError> {
-    let mut builder = Builder::new_multi_thread();
-    let built = builder.worker_threads(RAFT_THREADS).enable_all().thread_name("platformd-raft").build();
-    built.map_err(|error| no_threads(&error))
+/// A runtime of the quorum's own, on one thread: it mostly waits for disks and peers, and with
+/// one thread nobody has to be woken for work that is there already. Lives until the process ends.
+fn raft_runtime() -> Result<Handle, ExitError> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(|error| no_threads(&error))?;
+    let handle = runtime.handle().clone();
+    let drive = move || runtime.block_on(std::future::pending::<()>());
+    let thread = std::thread::Builder::new().name("platformd-raft".to_owned()).spawn(drive);
+    thread.map(|_| handle).map_err(|error| no_threads(&error))
 }
 
 fn no_threads(error: &std::io::Error) -> ExitError {
@@ -147,7 +148,7 @@ impl api::Readiness for AlwaysReady {
     }
 }
 
-async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<(), ExitError> {
+async fn run_master(settings: MasterSettings, raft_runtime: &Handle) -> Result<(), ExitError> {
     let security = secrets::of_master(settings.cluster_secret_file.as_deref())?;
     let credentials = secrets::credentials(settings.http_credentials.as_deref())?;
     let http = bind("--http", &settings.http).await?;
@@ -174,7 +175,7 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Runtime) -> Result<
             restart_grace: settings.agent_restart_grace,
             ..LivenessLimits::default()
         },
-        raft_runtime: Some(raft_runtime.handle().clone()),
+        raft_runtime: Some(raft_runtime.clone()),
         credentials,
         ready: Arc::new(AlwaysReady),
     };

@@ -20,8 +20,11 @@ use super::types::{Raft, TypeConfig};
 use crate::store::{Leadership, Master};
 use crate::world::mutation;
 
-/// Looks per lease: leadership is given up at most a tenth of a lease late.
-const LOOKS_PER_LEASE: u32 = 10;
+/// The lease is looked at so soon after it may have ended.
+const AFTER_LEASE: Duration = Duration::from_millis(1);
+
+/// Longest time without a look, for the size of the log.
+const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The log is in memory until a snapshot makes it superfluous; large entries must not fill it
 /// before their number asks for one.
@@ -50,7 +53,10 @@ impl Watcher {
                 self.end(&fatal.to_string());
                 return;
             }
-            self.say(self.leadership(&now));
+            let told = self.leadership(&now);
+            // Only the quorum's silence changes anything that no change of the metrics tells.
+            let next_look = if told.leads { self.left_of_lease(&now) } else { LOOK_AT_LEAST };
+            self.say(told);
             small = self.snapshot_when_large(small).await;
             tokio::select! {
                 changed = metrics.changed() => {
@@ -59,7 +65,7 @@ impl Watcher {
                         return;
                     }
                 }
-                () = sleep(self.lease / LOOKS_PER_LEASE) => {}
+                () = sleep(next_look) => {}
             }
         }
     }
@@ -106,9 +112,19 @@ impl Watcher {
         leader && own_entry && self.has_quorum(now)
     }
 
+    /// Until leadership has to be looked at again unless the quorum says something before.
+    fn left_of_lease(&self, now: &RaftMetrics<TypeConfig>) -> Duration {
+        let acknowledged = now.last_quorum_acked.as_ref().filter(|_| !self.is_alone(now));
+        acknowledged.map_or(LOOK_AT_LEAST, |at| self.lease.saturating_sub(at.elapsed()) + AFTER_LEASE)
+    }
+
+    fn is_alone(&self, now: &RaftMetrics<TypeConfig>) -> bool {
+        now.membership_config.voter_ids().eq([self.node])
+    }
+
     fn has_quorum(&self, now: &RaftMetrics<TypeConfig>) -> bool {
         // One voter is its own quorum, and openraft notes no acknowledgement then.
-        if mutation::skips_term_check() || now.membership_config.voter_ids().eq([self.node]) {
+        if mutation::skips_term_check() || self.is_alone(now) {
             return true;
         }
         now.last_quorum_acked.as_ref().is_some_and(|acknowledged| acknowledged.elapsed() < self.lease)

@@ -21,9 +21,15 @@ pub struct RaftTiming {
     pub election_max_ms: u64,
 }
 
+impl RaftTiming {
+    /// For a master that has nobody to hear from or to be heard by: the clock runs, for a
+    /// follower that may join, but slowly.
+    const ALONE: Self = Self { heartbeat_ms: 400, election_min_ms: 1_200, election_max_ms: 2_400 };
+}
+
 impl Default for RaftTiming {
     fn default() -> Self {
-        Self { heartbeat_ms: 40, election_min_ms: 120, election_max_ms: 240 }
+        Self { heartbeat_ms: 60, election_min_ms: 120, election_max_ms: 240 }
     }
 }
 
@@ -59,13 +65,14 @@ impl RaftSettings {
         advertise_cluster: String,
         advertise_http: String,
     ) -> Self {
+        let is_alone = masters.iter().all(|address| *address == advertise_cluster);
         Self {
             data_dir,
             masters,
             advertise_cluster,
             advertise_http,
             security: Security::off(),
-            timing: RaftTiming::default(),
+            timing: if is_alone { RaftTiming::ALONE } else { RaftTiming::default() },
             snapshot_every: 50_000,
             keep_behind_snapshot: 10_000,
             segment_bytes: SEGMENT_BYTES,
