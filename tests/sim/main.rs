@@ -2,9 +2,9 @@
 //!
 //! `cargo test --profile sim --features sim --test sim` runs the seeds of every day;
 //! `... --test sim -- --seeds 1000..2000` as many as wished, `-- --seed 7` one of them, with
-//! `HISTORY=1` in its environment its history too. `--mutant no-fsync` or `--mutant no-term-check` plants a fault that has to be
-//! found. Every seed runs in a process of its own: parts of the runtime keep
-//! process-wide chance.
+//! `HISTORY=1` in its environment its history too. `--mutant no-fsync` or `--mutant no-term-check`
+//! plants a fault: then the command succeeds when some seed finds it. Every seed runs in a
+//! process of its own: parts of the runtime keep process-wide chance.
 
 mod client;
 mod faults;
@@ -132,5 +132,16 @@ fn run_many(options: &Options) -> ExitCode {
         "simulator: {runs} runs in {took:.1?}, {per_run:.2} s each; {same} seeds told the same history twice"
     );
     println!("{passed} passed, {failed} failed");
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let is_well = match mutant {
+        None => failed == 0,
+        Some(mutant) if failed > 0 => {
+            println!("{mutant} was found");
+            true
+        }
+        Some(mutant) => {
+            println!("{mutant} was NOT found");
+            false
+        }
+    };
+    if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
