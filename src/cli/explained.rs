@@ -77,7 +77,7 @@ fn score(score: Option<&Value>) -> String {
     let load = score.get("load").and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
     let siblings = number(score, "siblings");
     format!(
-        "{} ({}): {siblings} of the app beside it, {load:.1} % full with it",
+        "{} ({}): {siblings} of the app beside it, {load:.1} % full without it",
         text(score, "hostname"),
         text(score, "agent")
     )
@@ -123,8 +123,8 @@ mod tests {
              Any one of these would let it run:\n\
              \u{20} Lower cpus from 9 to 8: 2 agents would suit.\n\
              Where it runs, and who else would suit now:\n\
-             \u{20} web.1 on h1 (a1): 0 of the app beside it, 50.0 % full with it\n\
-             \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full with it\n"
+             \u{20} web.1 on h1 (a1): 0 of the app beside it, 50.0 % full without it\n\
+             \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full without it\n"
         );
     }
 

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{AgentInfo, AttributeValue};
 
+/// The fact that every agent has and no two share, as a rule.
+pub const HOSTNAME: &str = "@hostname";
+
 /// One rule, as the user wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Constraint {
@@ -19,18 +22,22 @@ pub struct Constraint {
 
 impl Constraint {
     /// What an agent has in the field, as rules compare it; nothing where it has no such fact.
-    /// `@region` and `@zone` are its attributes `region` and `zone`. Source: spec 4.1.
+    /// Source: spec 4.1.
     pub fn value_on(&self, agent: &AgentInfo) -> Option<String> {
+        match self.fact() {
+            HOSTNAME => Some(agent.hostname.clone()),
+            name => agent.attributes.get(name).map(AttributeValue::to_string),
+        }
+    }
+
+    /// Which fact the field means: `@hostname`, or the name of an attribute. `@region` and
+    /// `@zone` are the attributes `region` and `zone`.
+    pub fn fact(&self) -> &str {
         match self.field.as_str() {
-            "hostname" | "@hostname" => Some(agent.hostname.clone()),
-            field => {
-                let name = match field {
-                    "@region" => "region",
-                    "@zone" => "zone",
-                    other => other,
-                };
-                agent.attributes.get(name).map(AttributeValue::to_string)
-            }
+            "hostname" | HOSTNAME => HOSTNAME,
+            "@region" => "region",
+            "@zone" => "zone",
+            other => other,
         }
     }
 }

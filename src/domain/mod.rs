@@ -24,7 +24,7 @@ pub mod violation;
 
 pub use agent::{AgentInfo, Incarnation};
 pub use attribute::{AttributeValue, Attributes};
-pub use constraint::{Constraint, Operator};
+pub use constraint::{Constraint, HOSTNAME, Operator};
 pub use container::{
     Container, ContainerKind, DockerImage, Network, PortDefinition, PortMapping, Transport, Volume,
 };

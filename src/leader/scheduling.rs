@@ -1,4 +1,4 @@
-//! Waiting instances → `scheduler::run_cycle` → `LaunchTasks`.
+//! Waiting instances → `scheduler::Book::cycle` → `LaunchTasks`.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use super::agent_liveness::{Contacts, LivenessLimits};
 use super::term::instant_of;
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
 use crate::domain::AgentId;
-use crate::scheduler::{SchedulingView, run_cycle};
+use crate::scheduler::Book;
 use crate::state::{ClusterState, Command, Presence};
 use crate::telemetry::SchedulingMetrics;
 
@@ -25,6 +25,8 @@ pub(super) struct Scheduling {
     limits: LivenessLimits,
     stats: Arc<LeaderStats>,
     metrics: SchedulingMetrics,
+    /// Follows the state while this master leads; a new term begins with an empty one.
+    book: Book,
 }
 
 impl Scheduling {
@@ -35,22 +37,22 @@ impl Scheduling {
         stats: Arc<LeaderStats>,
         metrics: SchedulingMetrics,
     ) -> Self {
-        Self { store, contacts, limits, stats, metrics }
+        Self { store, contacts, limits, stats, metrics, book: Book::default() }
     }
 
-    async fn cycle(&self) -> Result<Option<Instant>, Unrecorded> {
+    async fn cycle(&mut self) -> Result<Option<Instant>, Unrecorded> {
         let (view, now) = self.store.look();
-        if !view.instances.values().any(|row| row.is_waiting()) {
+        let begun = Instant::now();
+        self.book.follow(&view);
+        if !self.book.has_waiting() {
             LeaderStats::set(&self.stats.waiting, 0);
             return Ok(None);
         }
-        let begun = Instant::now();
-        let scheduling = SchedulingView::of(&view, self.avoided(&view));
-        let report = run_cycle(&scheduling, now);
+        let avoided = self.avoided(&view);
+        let report = self.book.cycle(&view, &avoided, now);
         self.metrics.cycle(report.placements.len(), begun.elapsed());
-        LeaderStats::set(&self.stats.waiting, report.waiting.values().map(|waiting| waiting.count).sum());
-        let fits_nowhere = report.waiting.values().any(|waiting| waiting.backing_off_until.is_none());
-        let suspects = (fits_nowhere && !scheduling.excluded.is_empty()).then(|| begun + SUSPECT_LOOK);
+        LeaderStats::set(&self.stats.waiting, report.left);
+        let suspects = (!report.blocked.is_empty() && !avoided.is_empty()).then(|| begun + SUSPECT_LOOK);
         let next_look = report.next_look.map(|moment| instant_of(moment, now));
         if !report.placements.is_empty() {
             let launch = Command::LaunchTasks { placements: report.placements, seen_at: view.index };

@@ -1,7 +1,7 @@
 //! The working copy of a cycle: what each agent has to spare, less what the cycle placed.
 
 use crate::domain::{AgentId, Resources};
-use crate::state::{AgentRow, Presence};
+use crate::state::{AgentRow, Placement, Presence};
 
 use super::SchedulingView;
 
@@ -29,6 +29,14 @@ impl<'a> Ground<'a> {
             is_excluded: view.excluded.contains(&agent.info.id),
         };
         Self { plots: present.map(|agent| plot(agent)).collect() }
+    }
+
+    /// Takes what a placement needs out of what its agent has to spare.
+    pub(super) fn take(&mut self, placement: &Placement) {
+        let at = self.position(&placement.agent);
+        if let Some(plot) = at.and_then(|at| self.plots.get_mut(at)) {
+            plot.spare = plot.spare.minus(&placement.resources);
+        }
     }
 
     /// Position of an agent.

@@ -1,13 +1,16 @@
 //! Floor 2: pure. Which waiting instance goes to which offer.
 //!
-//! Ways in: [`run_cycle`] decides, [`make_offers`] shows what agents have to spare, and
+//! Ways in: a [`Book`] follows the state and decides, [`run_cycle`] does the same once,
+//! [`make_offers`] shows what agents have to spare, and
 //! [`funnel`] and [`fn@explain`] tell why an app waits, by the cycle's own functions. Knows no HTTP, no
 //! Raft, no deployments, no clock: `now` comes in as an argument, ties break on ids, and
 //! the same state gives the same answer.
 
+mod book;
 mod cycle;
 mod explain;
 mod feasibility;
+mod fingerprint;
 mod ground;
 mod launch_queue;
 mod matcher;
@@ -19,6 +22,7 @@ mod rules;
 mod verdicts;
 mod view;
 
+pub use book::Book;
 pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
 pub use explain::{Funnel, ReasonCount, Unused, funnel};
 pub use launch_queue::{Queued, waiting};

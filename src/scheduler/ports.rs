@@ -6,17 +6,16 @@
 
 use std::collections::BTreeSet;
 
+use super::fingerprint::fingerprint;
 use crate::domain::{PortDemand, PortRanges, TaskId};
 
-/// FNV-1a over the id: stable across versions and machines.
+/// Stable across versions and machines.
 pub(super) fn seed_of(task: &TaskId) -> u64 {
-    task.as_str().bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    fingerprint(task.as_str())
 }
 
 /// Ports that the demands name themselves; two demands may share one (udp and tcp).
-fn fixed(demands: &[PortDemand]) -> BTreeSet<u16> {
+pub(super) fn fixed(demands: &[PortDemand]) -> BTreeSet<u16> {
     let fixed = demands.iter().filter_map(|demand| match demand {
         PortDemand::Exactly(port) => Some(*port),
         PortDemand::Any => None,
@@ -24,7 +23,8 @@ fn fixed(demands: &[PortDemand]) -> BTreeSet<u16> {
     fixed.collect()
 }
 
-fn dynamic_count(demands: &[PortDemand]) -> usize {
+/// How many ports may be any.
+pub(super) fn dynamic_count(demands: &[PortDemand]) -> usize {
     demands.iter().filter(|demand| matches!(demand, PortDemand::Any)).count()
 }
 

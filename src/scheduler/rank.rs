@@ -1,34 +1,33 @@
 //! Which of the suitable agents is best: instances spread, load evens out.
+//!
+//! Fewest instances of the app first; of those the largest score; of equal ones the smallest id.
 
-use super::ground::Plot;
-use super::matcher::Need;
-use crate::domain::Scalar;
+use crate::domain::{Resources, Scalar};
 
-/// Order of agents for one demand; the smallest is best. Ends with the agent's position,
-/// which follows its id, so that the order is total.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Rank {
-    /// Instances of the same app that are there already: few are safer than many.
-    pub(super) siblings: u32,
-    /// The fuller of cpus and memory once the demand is there, in millionths.
-    pub(super) load: u64,
-    /// Position of the agent in id order.
-    pub(super) position: usize,
+/// How good an agent is for anybody; larger is better. The upper half is its free share, of cpus
+/// or of memory, whichever is scarcer; the lower half its `lot`. Without a lot equal agents
+/// would be taken in the order of their names, and with it rack by rack.
+pub(super) fn score(totals: &Resources, spare: &Resources, lot: u16) -> u32 {
+    let taken = load(totals, spare);
+    let free = 1_000_000_u64.saturating_sub(taken) * u64::from(u16::MAX) / 1_000_000;
+    u32::try_from(free << 16).unwrap_or(u32::MAX) | u32::from(lot)
 }
 
-impl Rank {
-    pub(super) fn of(need: &Need, plot: &Plot<'_>, position: usize, siblings: u32) -> Self {
-        let totals = &plot.agent.info.totals;
-        let cpus = share(totals.cpus, plot.spare.cpus.minus(need.cpus));
-        let mem = share(totals.mem, plot.spare.mem.minus(need.mem));
-        Self { siblings, load: cpus.max(mem), position }
-    }
+/// How full an agent is, of cpus or of memory, whichever is fuller; in millionths.
+pub(super) fn load(totals: &Resources, spare: &Resources) -> u64 {
+    share(totals.cpus, spare.cpus).max(share(totals.mem, spare.mem))
 }
 
 /// How much of `total` is not spare, in millionths.
 fn share(total: Scalar, spare: Scalar) -> u64 {
-    let (total, used) = (u128::from(total.thousandths()), u128::from(total.minus(spare).thousandths()));
-    (used * 1_000_000).checked_div(total).and_then(|share| u64::try_from(share).ok()).unwrap_or(0)
+    let (total, taken) = (total.thousandths(), total.minus(spare).thousandths());
+    match taken.checked_mul(1_000_000) {
+        Some(taken) => taken.checked_div(total).unwrap_or(0),
+        None => {
+            let share = (u128::from(taken) * 1_000_000).checked_div(u128::from(total));
+            share.and_then(|share| u64::try_from(share).ok()).unwrap_or(0)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -41,5 +40,17 @@ mod tests {
         assert_eq!(share(amount(4_000), amount(1_000)), 750_000);
         assert_eq!(share(amount(0), amount(0)), 0);
         assert_eq!(share(amount(u64::MAX), amount(0)), 1_000_000);
+    }
+
+    #[test]
+    fn the_scarcer_of_cpus_and_memory_counts_before_the_lot() {
+        let of = |cpus, mem| Resources {
+            cpus: Scalar::from_thousandths(cpus),
+            mem: Scalar::from_thousandths(mem),
+            ..Resources::default()
+        };
+        let score = |cpus, mem, lot| score(&of(1_000, 1_000), &of(cpus, mem), lot);
+        assert!(score(900, 500, 0) > score(400, 1_000, u16::MAX));
+        assert!(score(500, 900, 2) > score(900, 500, 1));
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::{AgentInfo, AppVersion, Constraint, InstanceId, Operator, Pattern};
-use crate::state::{ClusterState, InstanceRow, TaskRow};
+use crate::state::{ClusterState, InstanceRow, Placement, TaskRow};
 
 /// All rules of one content; each has to hold.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ struct Rule {
 
 /// What is asked of an agent's value.
 #[derive(Clone, Debug)]
-enum Test {
+pub(super) enum Test {
     /// Nothing: the operand cannot be had, which validation refuses.
     Never,
     Unique,
@@ -33,7 +33,9 @@ enum Test {
     MaxPer(u64),
     /// Evenly over so many values.
     Groups {
+        /// How many values.
         groups: u64,
+        /// How many instances the app wants.
         instances: u64,
     },
     /// Evenly over whatever values there are.
@@ -65,6 +67,26 @@ impl Rules {
             rules.note(&agent.info);
         }
         rules
+    }
+
+    /// Remembers what was placed since `state`, as [`Rules::of`] would once it is recorded.
+    pub(super) fn note_placements(
+        &mut self,
+        state: &ClusterState,
+        content: &AppVersion,
+        placements: &[Placement],
+    ) {
+        if self.0.is_empty() {
+            return;
+        }
+        for placement in placements {
+            let row = state.instances.get(&placement.instance);
+            let is_own =
+                row.is_some_and(|row| row.app == content.app && row.version >= content.last_config_change);
+            if let Some(agent) = state.agents.get(&placement.agent).filter(|_| is_own) {
+                self.note(&agent.info);
+            }
+        }
     }
 
     /// Remembers one more instance on an agent.
@@ -103,20 +125,19 @@ impl Rules {
         }
         Some(facts)
     }
-
-    /// Whether one more instance somewhere may allow another one where none was allowed before.
-    pub(super) fn may_open(&self) -> bool {
-        self.0.iter().any(|rule| matches!(rule.test, Test::Evenly))
-    }
 }
 
 /// The attempt by which an instance counts for its app's rules: placed and not ended, within
-/// reach or given up as inactive, of a content that differs at most in its scale. Instances that
-/// an upgrade is about to replace do not count. Source: spec 4.1.
-fn placed<'a>(row: &'a InstanceRow, content: &AppVersion) -> Option<&'a TaskRow> {
+/// reach or given up as inactive. Source: spec 4.1.
+pub(super) fn counted(row: &InstanceRow) -> Option<&TaskRow> {
     let task = row.task.as_ref().filter(|task| task.is_live() && !row.expunged)?;
-    let is_known = task.unreachable_since.is_none() || task.inactive;
-    (is_known && row.version >= content.last_config_change).then_some(task)
+    (task.unreachable_since.is_none() || task.inactive).then_some(task)
+}
+
+/// The same for the rules of one content: those of a content that differs at most in its scale.
+/// Instances that an upgrade is about to replace do not count. Source: spec 4.1.
+fn placed<'a>(row: &'a InstanceRow, content: &AppVersion) -> Option<&'a TaskRow> {
+    counted(row).filter(|_| row.version >= content.last_config_change)
 }
 
 impl Rule {
@@ -132,7 +153,7 @@ impl Rule {
         match self.constraint.value_on(agent) {
             Some(value) => self.test.allows(&value, &self.tally),
             // A fact that is not there is unlike anything, and nothing else.
-            None => matches!(self.test, Test::Unlike(_)),
+            None => self.test.allows_absence(),
         }
     }
 
@@ -207,7 +228,8 @@ impl Rule {
 }
 
 impl Test {
-    fn of(constraint: &Constraint, instances: u64) -> Self {
+    /// Of one rule, of a content with so many instances.
+    pub(super) fn of(constraint: &Constraint, instances: u64) -> Self {
         let operand = constraint.operand.as_deref().unwrap_or_default();
         // An empty pattern matches nothing, and nothing is unlike it.
         let pattern = || (!operand.is_empty()).then(|| Pattern::parse(operand).ok()).flatten();
@@ -225,11 +247,22 @@ impl Test {
         }
     }
 
-    fn looks_at_instances(&self) -> bool {
+    /// Whether the answer depends on where instances are, not on the value alone.
+    pub(super) fn looks_at_instances(&self) -> bool {
         matches!(
             self,
             Self::Unique | Self::Cluster(None) | Self::MaxPer(_) | Self::Groups { .. } | Self::Evenly
         )
+    }
+
+    /// Whether an agent without the fact suits.
+    pub(super) fn allows_absence(&self) -> bool {
+        matches!(self, Self::Unlike(_))
+    }
+
+    /// Whether a value suits while there is no instance yet.
+    pub(super) fn allows_value(&self, value: &str) -> bool {
+        self.allows(value, &Tally::default())
     }
 
     fn allows(&self, value: &str, tally: &Tally) -> bool {

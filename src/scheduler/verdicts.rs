@@ -9,8 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ground::{Ground, Plot};
 use super::launch_queue::waiting;
 use super::matcher::Need;
-use super::rank::Rank;
-use super::{SchedulingView, ports};
+use super::{SchedulingView, ports, rank};
 use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, TaskId, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
@@ -269,7 +268,8 @@ fn count(agents: usize) -> String {
     if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
 }
 
-/// How one agent compares for one instance; the smaller the better, siblings first.
+/// How one agent compares for one instance; the smaller the better, siblings first, then load.
+/// Between equal ones the cycle draws a lot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
     /// Which.
@@ -278,7 +278,7 @@ pub struct Score {
     pub hostname: String,
     /// Other instances of the app there.
     pub siblings: u32,
-    /// The fuller of cpus and memory with the instance there, in millionths.
+    /// The fuller of cpus and memory without the instance, in millionths.
     pub load: u64,
 }
 
@@ -453,23 +453,23 @@ fn placed_one(
 ) -> Option<Placed> {
     let task = row.task.as_ref()?;
     let need = Need::without(state, state.content_of(row)?, &row.id);
-    let score = |plot: &Plot<'_>, at: usize, siblings: u32| {
-        let Rank { siblings, load, .. } = Rank::of(&need, plot, at, siblings);
+    let score = |plot: &Plot<'_>, siblings: u32| {
         let info = &plot.agent.info;
+        let load = rank::load(&info.totals, &plot.spare);
         Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load }
     };
     let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);
     let at = ground.position(&task.agent)?;
     let mut own = ground.plots.get(at)?.clone();
     own.spare = own.spare.plus(&task.resources);
-    let here = score(&own, at, others(&task.agent).saturating_sub(1));
+    let here = score(&own, others(&task.agent).saturating_sub(1));
     let suits = |plot: &Plot<'_>| super::feasibility::check(&need, plot).is_ok();
     let mut runners_up: Vec<Score> = ground
         .plots
         .iter()
         .enumerate()
         .filter(|(other, plot)| *other != at && suits(plot))
-        .map(|(other, plot)| score(plot, other, others(&plot.agent.info.id)))
+        .map(|(_, plot)| score(plot, others(&plot.agent.info.id)))
         .collect();
     runners_up.sort_by(|a, b| (a.siblings, a.load, &a.agent).cmp(&(b.siblings, b.load, &b.agent)));
     runners_up.truncate(RUNNERS_UP_MAX);

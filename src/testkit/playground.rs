@@ -9,7 +9,7 @@ use crate::domain::{
     Timestamp,
 };
 use crate::planner::{advance, reconcile};
-use crate::scheduler::{CycleReport, SchedulingView, run_cycle};
+use crate::scheduler::{Book, CycleReport, SchedulingView, run_cycle};
 use crate::state::invariants::broken_invariants;
 use crate::state::{Applied, ClusterState, Command, InstanceRow, LogEntry, Placement, apply};
 
@@ -23,6 +23,7 @@ pub struct Playground {
     pub state: ClusterState,
     minted: u128,
     now: Timestamp,
+    book: Book,
 }
 
 impl Playground {
@@ -98,10 +99,14 @@ impl Playground {
         ids
     }
 
-    /// One scheduling cycle, recorded.
+    /// One scheduling cycle, recorded. A book that saw all of the playground's life and one that
+    /// saw nothing decide alike.
     pub fn place(&mut self) -> CycleReport {
         let view = SchedulingView::of(&self.state, BTreeSet::new());
         let report = run_cycle(&view, self.now);
+        let mut uncounted = report.clone();
+        uncounted.waiting.values_mut().for_each(|waiting| waiting.rejections.clear());
+        assert_eq!(self.book.cycle(&self.state, &view.excluded, self.now), uncounted);
         if !report.placements.is_empty() {
             let placements = report.placements.clone();
             let applied = self.record(vec![Command::LaunchTasks { placements, seen_at: self.state.index }]);

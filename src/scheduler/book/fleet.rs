@@ -1,0 +1,404 @@
+//! Every agent with what it has to spare, grouped in classes of equal facts, a tree over each
+//! class and a tree over the classes' roots.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::column::{Column, NO_VALUE};
+use super::growth::Growth;
+use super::names::Names;
+use super::tree::{Node, Tree};
+use crate::domain::{AgentId, Constraint, Resources};
+use crate::scheduler::fingerprint::{fingerprint, scattered};
+use crate::scheduler::rank;
+use crate::state::{AgentRow, Presence};
+
+/// More classes than this cost more than they save; then the fact with the most values is asked of
+/// each agent instead.
+const CLASSES_MAX: usize = 8_192;
+
+/// Values beyond so many per agent are leftovers of facts that changed; a new book forgets them.
+const VALUES_PER_AGENT_MAX: usize = 4;
+
+/// What the book knows of one agent.
+#[derive(Clone, Debug)]
+pub(super) struct Agent {
+    pub(super) id: AgentId,
+    /// As recorded in the state that is followed; nothing when it is not there.
+    pub(super) row: Option<Arc<AgentRow>>,
+    /// What is left to give, less what this cycle gave.
+    pub(super) spare: Resources,
+    /// How many ports are left.
+    ports: u32,
+    /// The number of its value for each column.
+    values: Vec<u32>,
+    pub(super) class: u32,
+    leaf: u32,
+    /// Settles ties between equal agents.
+    lot: u16,
+    is_excluded: bool,
+    /// This cycle gave something.
+    is_touched: bool,
+}
+
+impl Agent {
+    /// Whether it may be chosen at all.
+    pub(super) fn is_open(&self) -> bool {
+        !self.is_excluded && self.row.as_ref().is_some_and(|row| row.presence == Presence::Registered)
+    }
+
+    /// How many ports are left.
+    pub(super) fn ports(&self) -> usize {
+        self.ports as usize
+    }
+
+    /// The number of its value for a column.
+    pub(super) fn value(&self, column: usize) -> u32 {
+        self.values.get(column).copied().unwrap_or(NO_VALUE)
+    }
+
+    /// How good it is for anybody.
+    pub(super) fn score(&self) -> u32 {
+        self.row.as_ref().map_or(0, |row| rank::score(&row.info.totals, &self.spare, self.lot))
+    }
+
+    fn node(&self) -> Node {
+        if self.is_open() { Node::of_spare(&self.spare, self.ports, self.score()) } else { Node::default() }
+    }
+}
+
+/// Agents that are equal in everything that rules divide by.
+#[derive(Clone, Debug)]
+pub(super) struct Class {
+    /// Whether they run containers, and their values for the coarse columns (none for fine ones).
+    pub(super) has_docker: bool,
+    key: Vec<u32>,
+    pub(super) tree: Tree,
+    /// Who is at which leaf; somebody who left stays until another takes the leaf.
+    pub(super) members: Vec<u32>,
+    /// Leaves that nobody has.
+    vacant: Vec<u32>,
+}
+
+impl Class {
+    /// The number of the members' value for a column.
+    pub(super) fn value(&self, column: usize) -> u32 {
+        self.key.get(column).copied().unwrap_or(NO_VALUE)
+    }
+}
+
+/// All agents.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fleet {
+    names: Names,
+    pub(super) agents: Vec<Agent>,
+    pub(super) columns: Vec<Column>,
+    pub(super) classes: Vec<Class>,
+    class_of: BTreeMap<(bool, Vec<u32>), u32>,
+    /// A leaf per class: its root.
+    pub(super) roots: Tree,
+    pub(super) growth: Growth,
+    /// How often classes were formed anew.
+    pub(super) era: u64,
+    /// Classes no longer are as they should be.
+    is_misshapen: bool,
+    excluded: BTreeSet<AgentId>,
+    touched: Vec<u32>,
+}
+
+impl Fleet {
+    pub(super) fn agent(&self, agent: u32) -> Option<&Agent> {
+        self.agents.get(agent as usize)
+    }
+
+    pub(super) fn find(&self, id: &AgentId) -> Option<u32> {
+        self.names.find(id.as_str())
+    }
+
+    /// The number of an agent, known so far or not.
+    pub(super) fn number(&mut self, id: &AgentId) -> u32 {
+        let agent = self.names.number(id.as_str());
+        if agent as usize == self.agents.len() {
+            self.agents.push(Agent {
+                id: id.clone(),
+                row: None,
+                spare: Resources::default(),
+                ports: 0,
+                values: vec![NO_VALUE; self.columns.len()],
+                class: NO_CLASS,
+                leaf: 0,
+                lot: u16::try_from(scattered(fingerprint(id.as_str())) >> 48).unwrap_or(0),
+                is_excluded: self.excluded.contains(id),
+                is_touched: false,
+            });
+        }
+        agent
+    }
+
+    /// Takes an agent as it is recorded now. Says whether a value of it changed that rules ask for.
+    pub(super) fn record(&mut self, agent: u32, row: Option<&Arc<AgentRow>>) -> bool {
+        let Some(known) = self.agents.get_mut(agent as usize) else { return false };
+        let old = std::mem::replace(&mut known.row, row.map(Arc::clone));
+        known.is_touched = false;
+        let spare = row.map(|row| row.spare()).unwrap_or_default();
+        let is_same_kind = match (&old, row) {
+            (Some(old), Some(new)) => {
+                old.presence == new.presence
+                    && old.info.has_docker == new.info.has_docker
+                    && old.info.hostname == new.info.hostname
+                    && old.info.attributes == new.info.attributes
+            }
+            _ => false,
+        };
+        if is_same_kind && known.spare == spare {
+            // As this cycle assumed, or a change that matters to nobody here. Totals alone may
+            // differ, and with them the score.
+            let same_totals =
+                old.is_some_and(|old| row.is_some_and(|row| old.info.totals == row.info.totals));
+            if !same_totals {
+                self.settle(agent);
+            }
+            return false;
+        }
+        let grew = !is_same_kind || grew(&known.spare, &spare);
+        known.ports = spare.ports.count();
+        known.spare = spare;
+        let changed = !is_same_kind && self.revalue(agent);
+        self.settle(agent);
+        if grew {
+            self.note_growth(agent);
+        }
+        changed
+    }
+
+    /// Reads an agent's values again, and moves it to the class that they make.
+    fn revalue(&mut self, agent: u32) -> bool {
+        let Some(known) = self.agents.get_mut(agent as usize) else { return false };
+        let info = known.row.as_ref().map(|row| &row.info);
+        let read = |column: &mut Column| info.map_or(NO_VALUE, |info| column.read(info));
+        let values: Vec<u32> = self.columns.iter_mut().map(read).collect();
+        let old = std::mem::replace(&mut known.values, values);
+        let changed = old != known.values;
+        for (column, (old, new)) in self.columns.iter_mut().zip(old.iter().zip(&known.values)) {
+            if old != new {
+                column.hold(*old, agent, false);
+                column.hold(*new, agent, true);
+                self.is_misshapen |= !column.is_fine && column.is_wide();
+            }
+        }
+        self.enrol(agent);
+        changed
+    }
+
+    /// Puts an agent into the class that it belongs to.
+    fn enrol(&mut self, agent: u32) {
+        let Some(known) = self.agents.get(agent as usize) else { return };
+        let pairs = known.values.iter().zip(&self.columns);
+        let key: Vec<u32> =
+            pairs.map(|(value, column)| if column.is_fine { NO_VALUE } else { *value }).collect();
+        let has_docker = known.row.as_ref().is_some_and(|row| row.info.has_docker);
+        let (old_class, old_leaf) = (known.class, known.leaf);
+        let class = self.class(has_docker, key);
+        if class == old_class {
+            return;
+        }
+        if let Some(old) = self.classes.get_mut(old_class as usize) {
+            old.vacant.push(old_leaf);
+            if old.tree.set(old_leaf, Node::default()) {
+                self.roots.set(old_class, old.tree.root());
+            }
+        }
+        let Some(new) = self.classes.get_mut(class as usize) else { return };
+        let leaf = new.vacant.pop().unwrap_or_else(|| {
+            new.members.push(agent);
+            new.tree.push()
+        });
+        if let Some(member) = new.members.get_mut(leaf as usize) {
+            *member = agent;
+        }
+        if let Some(known) = self.agents.get_mut(agent as usize) {
+            (known.class, known.leaf) = (class, leaf);
+        }
+    }
+
+    /// The class with these facts, a new one if need be.
+    fn class(&mut self, has_docker: bool, key: Vec<u32>) -> u32 {
+        let found = (has_docker, key);
+        if let Some(class) = self.class_of.get(&found) {
+            return *class;
+        }
+        let class = self.roots.push();
+        self.classes.push(Class {
+            has_docker,
+            key: found.1.clone(),
+            tree: Tree::default(),
+            members: Vec::new(),
+            vacant: Vec::new(),
+        });
+        self.class_of.insert(found, class);
+        self.is_misshapen |= self.classes.len() > CLASSES_MAX;
+        class
+    }
+
+    /// The column of the fact that a rule asks for, a new one if need be.
+    pub(super) fn column(&mut self, rule: &Constraint) -> usize {
+        if let Some(known) = self.columns.iter().position(|column| column.answers(rule)) {
+            return known;
+        }
+        let mut column = Column::of(rule);
+        for (number, agent) in (0..).zip(&mut self.agents) {
+            let value = agent.row.as_ref().map_or(NO_VALUE, |row| column.read(&row.info));
+            agent.values.push(value);
+            column.hold(value, number, true);
+        }
+        self.is_misshapen = true;
+        self.columns.push(column);
+        self.columns.len() - 1
+    }
+
+    /// Forms the classes anew where that is due. Costs as much as there are agents, and is due
+    /// when a rule asks for a fact that none asked for before.
+    pub(super) fn shape(&mut self) {
+        if !std::mem::take(&mut self.is_misshapen) {
+            return;
+        }
+        for column in &mut self.columns {
+            column.is_fine = column.is_wide();
+        }
+        loop {
+            let keys: BTreeSet<(bool, Vec<u32>)> = self.agents.iter().map(|agent| self.key(agent)).collect();
+            let coarse = self.columns.iter_mut().filter(|column| !column.is_fine);
+            match coarse.max_by_key(|column| column.width()) {
+                // Half of it, so that a few agents more do not bring us here again.
+                Some(widest) if keys.len() > CLASSES_MAX / 2 => widest.is_fine = true,
+                _ => break,
+            }
+        }
+        self.era += 1;
+        self.classes.clear();
+        self.class_of.clear();
+        self.roots = Tree::default();
+        for agent in &mut self.agents {
+            agent.class = NO_CLASS;
+        }
+        for agent in (0..).take(self.agents.len()) {
+            self.enrol(agent);
+            self.settle(agent);
+        }
+    }
+
+    fn key(&self, agent: &Agent) -> (bool, Vec<u32>) {
+        let pairs = agent.values.iter().zip(&self.columns);
+        let key = pairs.map(|(value, column)| if column.is_fine { NO_VALUE } else { *value });
+        (agent.row.as_ref().is_some_and(|row| row.info.has_docker), key.collect())
+    }
+
+    /// Whether so many values are left over that a new book would be much smaller.
+    pub(super) fn is_bloated(&self) -> bool {
+        let most = self.agents.len().saturating_mul(VALUES_PER_AGENT_MAX).saturating_add(1_024);
+        self.columns.iter().any(|column| column.width() > most)
+    }
+
+    /// Shows an agent as it is.
+    pub(super) fn settle(&mut self, agent: u32) {
+        if let Some(known) = self.agent(agent) {
+            let node = known.node();
+            self.show(agent, node);
+        }
+    }
+
+    /// Hides an agent from searches until it is settled again.
+    pub(super) fn hide(&mut self, agent: u32) {
+        self.show(agent, Node::default());
+    }
+
+    fn show(&mut self, agent: u32, node: Node) {
+        let Some(Agent { class, leaf, .. }) = self.agents.get(agent as usize) else { return };
+        if let Some(home) = self.classes.get_mut(*class as usize)
+            && home.tree.set(*leaf, node)
+        {
+            self.roots.set(*class, home.tree.root());
+        }
+    }
+
+    /// Hides a whole class.
+    pub(super) fn hide_class(&mut self, class: u32) {
+        self.roots.set(class, Node::default());
+    }
+
+    /// Shows a class as it is.
+    pub(super) fn settle_class(&mut self, class: u32) {
+        if let Some(home) = self.classes.get(class as usize) {
+            self.roots.set(class, home.tree.root());
+        }
+    }
+
+    /// Notes that somebody may like an agent better than before.
+    pub(super) fn note_growth(&mut self, agent: u32) {
+        self.growth.note(agent, self.agents.len());
+    }
+
+    /// Notes it of everybody who has a value.
+    pub(super) fn note_growth_of(&mut self, column: usize, value: u32) {
+        let Some(column) = self.columns.get(column) else { return };
+        for holder in column.holders(value) {
+            self.growth.note(*holder, self.agents.len());
+        }
+    }
+
+    /// Gives some of what an agent has to spare. Its leaf is left for the caller to write.
+    pub(super) fn give(&mut self, agent: u32, taken: &Resources) {
+        let Some(known) = self.agents.get_mut(agent as usize) else { return };
+        let spare = &mut known.spare;
+        spare.cpus = spare.cpus.minus(taken.cpus);
+        spare.mem = spare.mem.minus(taken.mem);
+        spare.disk = spare.disk.minus(taken.disk);
+        spare.gpus = spare.gpus.minus(taken.gpus);
+        if !taken.ports.ranges().is_empty() {
+            spare.ports = spare.ports.minus(&taken.ports);
+            known.ports = spare.ports.count();
+        }
+        if !known.is_touched {
+            known.is_touched = true;
+            self.touched.push(agent);
+        }
+    }
+
+    /// Takes back what was given and never recorded.
+    pub(super) fn take_back(&mut self) {
+        for agent in std::mem::take(&mut self.touched) {
+            let Some(known) = self.agents.get_mut(agent as usize).filter(|known| known.is_touched) else {
+                continue; // Recorded since.
+            };
+            known.is_touched = false;
+            known.spare = known.row.as_ref().map(|row| row.spare()).unwrap_or_default();
+            known.ports = known.spare.ports.count();
+            self.settle(agent);
+            self.note_growth(agent);
+        }
+    }
+
+    /// Leaves these agents out, and no others.
+    pub(super) fn exclude(&mut self, excluded: &BTreeSet<AgentId>) {
+        if self.excluded == *excluded {
+            return;
+        }
+        let old = std::mem::replace(&mut self.excluded, excluded.clone());
+        for id in old.symmetric_difference(excluded) {
+            let Some(agent) = self.find(id) else { continue };
+            if let Some(known) = self.agents.get_mut(agent as usize) {
+                known.is_excluded = !known.is_excluded;
+            }
+            self.settle(agent);
+            self.note_growth(agent);
+        }
+    }
+}
+
+/// The class of an agent that has none yet.
+const NO_CLASS: u32 = u32::MAX;
+
+/// Whether `new` has anything that `old` had not.
+fn grew(old: &Resources, new: &Resources) -> bool {
+    !old.contains(new)
+}

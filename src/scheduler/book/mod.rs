@@ -1,0 +1,127 @@
+//! The book: all that a cycle needs to know of a state, kept up to date from one state to the
+//! next, so that a cycle costs what it places and not what there is.
+//!
+//! [`Book::follow`] takes over what was written since the last state, [`Book::cycle`] decides.
+//! What a cycle placed stays in the book as an assumption: the next state either confirms it,
+//! which costs a comparison, or it is taken back. Giving everything back at the end of a cycle
+//! would do the same work twice more, and would make agents look as if they had grown, which
+//! every app that fits nowhere would have to look at.
+//!
+//! A book that followed decides as one that was made from the same state: ties break on agents'
+//! ids, and numbers that depend on history decide nothing.
+
+mod column;
+mod demand;
+mod fleet;
+mod follow;
+mod groups;
+mod growth;
+#[cfg(test)]
+mod naive;
+mod names;
+mod search;
+mod tally;
+mod tree;
+mod turn;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::fleet::Fleet;
+use self::groups::Groups;
+use self::turn::{Turn, assumed_seniority};
+use super::cycle::{CycleReport, PLACEMENTS_MAX};
+use crate::domain::{AgentId, InstanceId, Timestamp};
+use crate::state::{ClusterState, Placement};
+
+/// What the scheduler remembers from cycle to cycle. Worth nothing by itself: a new one says
+/// the same after it looked at everything once.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    fleet: Fleet,
+    groups: Groups,
+    /// Where the last cycle placed instances.
+    assumed: BTreeMap<InstanceId, u32>,
+    /// The state that the book is about, but for what is assumed.
+    followed: ClusterState,
+}
+
+impl Book {
+    /// Decides which waiting instances go where, in `state`, without the agents of `excluded`.
+    /// Those that wait longest come first; an app that fits nowhere delays no other. The same
+    /// state and moment give the same report, whatever was followed before.
+    ///
+    /// Why agents do not suit is not counted here, because that asks every agent:
+    /// [`run_cycle`](super::run_cycle) and [`funnel`](super::funnel) do.
+    pub fn cycle(
+        &mut self,
+        state: &ClusterState,
+        excluded: &BTreeSet<AgentId>,
+        now: Timestamp,
+    ) -> CycleReport {
+        self.follow(state);
+        self.fleet.exclude(excluded);
+        let mut report = CycleReport::default();
+        for group in self.groups.in_order() {
+            if report.placements.len() >= PLACEMENTS_MAX {
+                report.look_at(now);
+                break;
+            }
+            self.turn(group, now, &mut report);
+        }
+        report.left = self.groups.waiting().saturating_sub(report.placements.len());
+        report
+    }
+
+    /// Whether anything waits in the state that is followed.
+    pub fn has_waiting(&self) -> bool {
+        self.groups.waiting() > 0
+    }
+
+    /// Places as many instances of one content as fit.
+    fn turn(&mut self, place: u32, now: Timestamp, report: &mut CycleReport) {
+        let Some((group, app)) = self.groups.group(place) else { return };
+        let waiting = group.waiting.len();
+        if let Some(until) = app.delay_until.filter(|until| *until > now) {
+            report.look_at(until);
+            report.wait(&app.id, waiting).backing_off_until = Some(until);
+            return;
+        }
+        let Some(demand) = group.demand.as_mut() else { return };
+        let before = report.placements.len();
+        let wanted = waiting.min(PLACEMENTS_MAX.saturating_sub(before));
+        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, group.conclusion);
+        for (at, ((_, instance), attempt)) in group.waiting.iter().take(wanted).enumerate() {
+            let Some((agent, placement)) = turn.place(instance, *attempt, at + 1 < wanted) else { break };
+            self.assumed.insert(instance.clone(), agent);
+            report.placements.push(placement);
+        }
+        group.conclusion = turn.end(group.conclusion);
+        let placed = report.placements.len() - before;
+        if placed < waiting {
+            report.wait(&app.id, waiting - placed);
+        }
+        if placed < wanted {
+            report.blocked.push((app.id.clone(), group.version));
+        } else if placed < waiting {
+            report.look_at(now);
+        }
+        if app.groups.len() > 1 {
+            let own = report.placements.get(before..).unwrap_or_default();
+            self.tell_others(place, own);
+        }
+    }
+
+    /// The other contents of an app count what one of them placed.
+    fn tell_others(&mut self, place: u32, placements: &[Placement]) {
+        let Some((group, _)) = self.groups.group(place) else { return };
+        let (app, version) = (group.app, group.version);
+        for placement in placements {
+            let Some(agent) = self.assumed.get(&placement.instance).copied() else { continue };
+            let seniority = || Some(assumed_seniority(&placement.instance, placement.attempt));
+            self.recount(app, version, agent, true, Some(place), &seniority);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
