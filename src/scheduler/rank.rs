@@ -2,20 +2,22 @@
 //!
 //! Fewest instances of the app first; of those the largest score; of equal ones the smallest id.
 
-use crate::domain::{Resources, Scalar};
+use crate::domain::Scalar;
 
 /// How good an agent is for anybody; larger is better. The upper half is its free share, of cpus
 /// or of memory, whichever is scarcer; the lower half its `lot`. Without a lot equal agents
 /// would be taken in the order of their names, and with it rack by rack.
-pub(super) fn score(totals: &Resources, spare: &Resources, lot: u16) -> u32 {
+///
+/// `totals` and `spare` are cpus and memory.
+pub(super) fn score(totals: (Scalar, Scalar), spare: (Scalar, Scalar), lot: u16) -> u32 {
     let taken = load(totals, spare);
     let free = 1_000_000_u64.saturating_sub(taken) * u64::from(u16::MAX) / 1_000_000;
     u32::try_from(free << 16).unwrap_or(u32::MAX) | u32::from(lot)
 }
 
 /// How full an agent is, of cpus or of memory, whichever is fuller; in millionths.
-pub(super) fn load(totals: &Resources, spare: &Resources) -> u64 {
-    share(totals.cpus, spare.cpus).max(share(totals.mem, spare.mem))
+pub(super) fn load(totals: (Scalar, Scalar), spare: (Scalar, Scalar)) -> u64 {
+    share(totals.0, spare.0).max(share(totals.1, spare.1))
 }
 
 /// How much of `total` is not spare, in millionths.
@@ -44,12 +46,8 @@ mod tests {
 
     #[test]
     fn the_scarcer_of_cpus_and_memory_counts_before_the_lot() {
-        let of = |cpus, mem| Resources {
-            cpus: Scalar::from_thousandths(cpus),
-            mem: Scalar::from_thousandths(mem),
-            ..Resources::default()
-        };
-        let score = |cpus, mem, lot| score(&of(1_000, 1_000), &of(cpus, mem), lot);
+        let of = |cpus, mem| (Scalar::from_thousandths(cpus), Scalar::from_thousandths(mem));
+        let score = |cpus, mem, lot| score(of(1_000, 1_000), of(cpus, mem), lot);
         assert!(score(900, 500, 0) > score(400, 1_000, u16::MAX));
         assert!(score(500, 900, 2) > score(900, 500, 1));
     }

@@ -455,7 +455,8 @@ fn placed_one(
     let need = Need::without(state, state.content_of(row)?, &row.id);
     let score = |plot: &Plot<'_>, siblings: u32| {
         let info = &plot.agent.info;
-        let load = rank::load(&info.totals, &plot.spare);
+        let (totals, spare) = (&info.totals, &plot.spare);
+        let load = rank::load((totals.cpus, totals.mem), (spare.cpus, spare.mem));
         Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load }
     };
     let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);

@@ -183,6 +183,9 @@ impl<K: Ord + Clone, V> Table<K, V> {
     /// the others each row costs the comparison of two addresses.
     pub fn changes_since<'a>(&'a self, old: &'a Self) -> Vec<Change<'a, K, V>> {
         let mut changes = Vec::new();
+        if Arc::ptr_eq(&self.chunks, &old.chunks) {
+            return changes;
+        }
         let (mut before, mut after) = (Cursor::of(old), Cursor::of(self));
         loop {
             before.pass_shared(&mut after);

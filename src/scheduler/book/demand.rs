@@ -112,7 +112,7 @@ impl Demand {
             self.is_open.clear();
         }
         for class in fleet.classes.iter().skip(self.is_open.len()) {
-            let is_open = self.may_suit(fleet, class);
+            let is_open = self.may_serve(fleet, class);
             if is_open {
                 self.open.push(u32::try_from(self.is_open.len()).unwrap_or(u32::MAX));
             }
@@ -121,7 +121,7 @@ impl Demand {
     }
 
     /// Whether values alone, those that a class shares, allow its members.
-    fn may_suit(&self, fleet: &Fleet, class: &Class) -> bool {
+    fn may_serve(&self, fleet: &Fleet, class: &Class) -> bool {
         (!self.need.image || class.has_docker)
             && self.clauses.iter().all(|clause| {
                 let Some(column) = fleet.columns.get(clause.column).filter(|column| !column.is_fine) else {
@@ -187,11 +187,14 @@ impl Demand {
 
     /// Everything that can be asked of an agent, whichever way it was found.
     pub(super) fn suits(&self, fleet: &Fleet, agent: &Agent) -> bool {
-        agent.is_open()
-            && self.is_open(agent.class)
-            && self.fits(agent)
+        self.has_room_on(agent)
             && self.allows_agent(fleet, agent)
             && fleet.classes.get(agent.class as usize).is_some_and(|class| self.allows_class(fleet, class))
+    }
+
+    /// Whether an agent may be chosen, is of a class that may suit, and has room.
+    pub(super) fn has_room_on(&self, agent: &Agent) -> bool {
+        agent.is_open() && self.is_open(agent.class) && self.fits(agent)
     }
 
     /// Agents among which the answer must be, where rules make them few.

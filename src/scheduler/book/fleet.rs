@@ -8,7 +8,7 @@ use super::column::{Column, NO_VALUE};
 use super::growth::Growth;
 use super::names::Names;
 use super::tree::{Node, Tree};
-use crate::domain::{AgentId, Constraint, Resources};
+use crate::domain::{AgentId, Constraint, Resources, Scalar};
 use crate::scheduler::fingerprint::{fingerprint, scattered};
 use crate::scheduler::rank;
 use crate::state::{AgentRow, Presence};
@@ -36,15 +36,20 @@ pub(super) struct Agent {
     leaf: u32,
     /// Settles ties between equal agents.
     lot: u16,
+    /// All cpus and all memory that it has.
+    size: (Scalar, Scalar),
+    is_present: bool,
     is_excluded: bool,
     /// This cycle gave something.
     is_touched: bool,
+    /// Ports among it.
+    gave_ports: bool,
 }
 
 impl Agent {
     /// Whether it may be chosen at all.
     pub(super) fn is_open(&self) -> bool {
-        !self.is_excluded && self.row.as_ref().is_some_and(|row| row.presence == Presence::Registered)
+        self.is_present && !self.is_excluded
     }
 
     /// How many ports are left.
@@ -57,9 +62,31 @@ impl Agent {
         self.values.get(column).copied().unwrap_or(NO_VALUE)
     }
 
+    /// What a newer row of the same agent leaves, without counting ports where none came or went.
+    fn spare_by(&self, old: &AgentRow, new: &AgentRow) -> Resources {
+        let same_ports = old.used.ports == new.used.ports && old.held_ports == new.held_ports;
+        if !same_ports || self.gave_ports {
+            return new.spare();
+        }
+        let (totals, used) = (&new.info.totals, &new.used);
+        Resources {
+            cpus: totals.cpus.minus(used.cpus),
+            mem: totals.mem.minus(used.mem),
+            disk: totals.disk.minus(used.disk),
+            gpus: totals.gpus.minus(used.gpus),
+            ports: self.spare.ports.clone(),
+        }
+    }
+
+    fn take_spare(&mut self, spare: Resources) {
+        self.gave_ports = false;
+        self.ports = spare.ports.count();
+        self.spare = spare;
+    }
+
     /// How good it is for anybody.
     pub(super) fn score(&self) -> u32 {
-        self.row.as_ref().map_or(0, |row| rank::score(&row.info.totals, &self.spare, self.lot))
+        rank::score(self.size, (self.spare.cpus, self.spare.mem), self.lot)
     }
 
     fn node(&self) -> Node {
@@ -98,7 +125,7 @@ pub(super) struct Fleet {
     /// A leaf per class: its root.
     pub(super) roots: Tree,
     pub(super) growth: Growth,
-    /// How often classes were formed anew.
+    /// Rises when classes are formed anew, or when nodes of trees get other positions.
     pub(super) era: u64,
     /// Classes no longer are as they should be.
     is_misshapen: bool,
@@ -128,8 +155,11 @@ impl Fleet {
                 class: NO_CLASS,
                 leaf: 0,
                 lot: u16::try_from(scattered(fingerprint(id.as_str())) >> 48).unwrap_or(0),
+                size: (Scalar::ZERO, Scalar::ZERO),
+                is_present: false,
                 is_excluded: self.excluded.contains(id),
                 is_touched: false,
+                gave_ports: false,
             });
         }
         agent
@@ -140,34 +170,30 @@ impl Fleet {
         let Some(known) = self.agents.get_mut(agent as usize) else { return false };
         let old = std::mem::replace(&mut known.row, row.map(Arc::clone));
         known.is_touched = false;
-        let spare = row.map(|row| row.spare()).unwrap_or_default();
-        let is_same_kind = match (&old, row) {
-            (Some(old), Some(new)) => {
-                old.presence == new.presence
-                    && old.info.has_docker == new.info.has_docker
-                    && old.info.hostname == new.info.hostname
-                    && old.info.attributes == new.info.attributes
-            }
-            _ => false,
-        };
-        if is_same_kind && known.spare == spare {
-            // As this cycle assumed, or a change that matters to nobody here. Totals alone may
-            // differ, and with them the score.
-            let same_totals =
-                old.is_some_and(|old| row.is_some_and(|row| old.info.totals == row.info.totals));
-            if !same_totals {
+        if let (Some(old), Some(new)) = (&old, row)
+            && is_same_kind(old, new)
+        {
+            let spare = known.spare_by(old, new);
+            // As this cycle assumed, or a change that matters to nobody here.
+            if known.spare == spare {
+                known.gave_ports = false;
+            } else {
+                let grew = !known.spare.contains(&spare);
+                known.take_spare(spare);
                 self.settle(agent);
+                if grew {
+                    self.note_growth(agent);
+                }
             }
             return false;
         }
-        let grew = !is_same_kind || grew(&known.spare, &spare);
-        known.ports = spare.ports.count();
-        known.spare = spare;
-        let changed = !is_same_kind && self.revalue(agent);
+        known.is_present = row.is_some_and(|row| row.presence == Presence::Registered);
+        known.size =
+            row.map_or((Scalar::ZERO, Scalar::ZERO), |row| (row.info.totals.cpus, row.info.totals.mem));
+        known.take_spare(row.map(|row| row.spare()).unwrap_or_default());
+        let changed = self.revalue(agent);
         self.settle(agent);
-        if grew {
-            self.note_growth(agent);
-        }
+        self.note_growth(agent);
         changed
     }
 
@@ -211,7 +237,10 @@ impl Fleet {
         let Some(new) = self.classes.get_mut(class as usize) else { return };
         let leaf = new.vacant.pop().unwrap_or_else(|| {
             new.members.push(agent);
-            new.tree.push()
+            let before = new.tree.capacity();
+            let leaf = new.tree.push();
+            self.era += u64::from(new.tree.capacity() != before);
+            leaf
         });
         if let Some(member) = new.members.get_mut(leaf as usize) {
             *member = agent;
@@ -227,7 +256,9 @@ impl Fleet {
         if let Some(class) = self.class_of.get(&found) {
             return *class;
         }
+        let before = self.roots.capacity();
         let class = self.roots.push();
+        self.era += u64::from(self.roots.capacity() != before);
         self.classes.push(Class {
             has_docker,
             key: found.1.clone(),
@@ -307,29 +338,12 @@ impl Fleet {
         }
     }
 
-    /// Hides an agent from searches until it is settled again.
-    pub(super) fn hide(&mut self, agent: u32) {
-        self.show(agent, Node::default());
-    }
-
     fn show(&mut self, agent: u32, node: Node) {
         let Some(Agent { class, leaf, .. }) = self.agents.get(agent as usize) else { return };
         if let Some(home) = self.classes.get_mut(*class as usize)
             && home.tree.set(*leaf, node)
         {
             self.roots.set(*class, home.tree.root());
-        }
-    }
-
-    /// Hides a whole class.
-    pub(super) fn hide_class(&mut self, class: u32) {
-        self.roots.set(class, Node::default());
-    }
-
-    /// Shows a class as it is.
-    pub(super) fn settle_class(&mut self, class: u32) {
-        if let Some(home) = self.classes.get(class as usize) {
-            self.roots.set(class, home.tree.root());
         }
     }
 
@@ -357,6 +371,7 @@ impl Fleet {
         if !taken.ports.ranges().is_empty() {
             spare.ports = spare.ports.minus(&taken.ports);
             known.ports = spare.ports.count();
+            known.gave_ports = true;
         }
         if !known.is_touched {
             known.is_touched = true;
@@ -371,8 +386,7 @@ impl Fleet {
                 continue; // Recorded since.
             };
             known.is_touched = false;
-            known.spare = known.row.as_ref().map(|row| row.spare()).unwrap_or_default();
-            known.ports = known.spare.ports.count();
+            known.take_spare(known.row.as_ref().map(|row| row.spare()).unwrap_or_default());
             self.settle(agent);
             self.note_growth(agent);
         }
@@ -398,7 +412,12 @@ impl Fleet {
 /// The class of an agent that has none yet.
 const NO_CLASS: u32 = u32::MAX;
 
-/// Whether `new` has anything that `old` had not.
-fn grew(old: &Resources, new: &Resources) -> bool {
-    !old.contains(new)
+/// Whether nothing changed but what is used and held.
+fn is_same_kind(old: &AgentRow, new: &AgentRow) -> bool {
+    let (was, is) = (&old.info, &new.info);
+    old.presence == new.presence
+        && was.has_docker == is.has_docker
+        && was.totals == is.totals
+        && was.hostname == is.hostname
+        && was.attributes == is.attributes
 }

@@ -1,10 +1,12 @@
 //! Brings the book from one state to the next, by what was written between them.
 
-use super::Book;
+use std::collections::BTreeSet;
+
 use super::demand::{Demand, Reopening};
 use super::tally::Seniority;
 use super::turn::assumed_seniority;
-use crate::domain::{AgentId, AppId, SpecVersion};
+use super::{Book, Followed};
+use crate::domain::{AppId, SpecVersion};
 use crate::scheduler::rules;
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
@@ -25,54 +27,55 @@ impl Book {
         if !is_later || self.fleet.is_bloated() {
             *self = Self::default();
         }
-        let old = std::mem::replace(&mut self.followed, state.clone());
-        self.follow_agents(&old, state);
+        let old = std::mem::replace(&mut self.followed, Followed::of(state));
+        let refaced = self.follow_agents(&old, state);
         self.follow_contents(&old, state);
-        self.follow_instances(&old, state);
+        self.follow_instances(&old, state, &refaced);
         for group in self.groups.take_marked() {
             self.settle(group, state);
         }
         self.fleet.shape();
     }
 
-    fn follow_agents(&mut self, old: &ClusterState, state: &ClusterState) {
+    /// Gives the agents that have other facts than before.
+    fn follow_agents(&mut self, old: &Followed, state: &ClusterState) -> BTreeSet<u32> {
+        let mut refaced = BTreeSet::new();
         for change in state.agents.changes_since(&old.agents) {
             let agent = self.fleet.number(change.key);
             let has_other_facts = self.fleet.record(agent, change.after);
             // In a book that was just begun there is nothing to forget.
             if has_other_facts && !old.agents.is_empty() {
-                self.forget_tallies_on(change.key, old, state);
-            }
-        }
-        self.fleet.take_back();
-    }
-
-    /// Instances on an agent have its facts: when these change, they are counted again.
-    fn forget_tallies_on(&mut self, agent: &AgentId, old: &ClusterState, state: &ClusterState) {
-        for row in old.live_on(agent).chain(state.live_on(agent)) {
-            let Some(app) = self.groups.find(&row.app) else { continue };
-            for place in self.groups.groups_of(app) {
-                if let Some((group, _)) = self.groups.group(place)
-                    && let Some(demand) = &mut group.demand
-                {
-                    demand.forget_tallies();
-                    if !demand.is_tallied {
-                        group.conclusion = None;
-                        self.groups.mark(place);
-                    }
+                refaced.insert(agent);
+                for row in state.live_on(change.key) {
+                    self.groups.find(&row.app).into_iter().for_each(|app| self.forget_tallies(app));
                 }
             }
         }
+        self.fleet.take_back();
+        refaced
     }
 
-    fn follow_contents(&mut self, old: &ClusterState, state: &ClusterState) {
+    /// Instances have the facts of their agents: when these change, an app's are counted again.
+    fn forget_tallies(&mut self, app: u32) {
+        for place in self.groups.groups_of(app) {
+            let Some((group, _)) = self.groups.group(place) else { continue };
+            let Some(demand) = &mut group.demand else { continue };
+            demand.forget_tallies();
+            if !demand.is_tallied {
+                group.progress = None;
+                self.groups.mark(place);
+            }
+        }
+    }
+
+    fn follow_contents(&mut self, old: &Followed, state: &ClusterState) {
         for change in state.versions.changes_since(&old.versions) {
             let (id, version) = change.key;
             let known = self.groups.find(id).and_then(|app| self.groups.group_of(app, *version));
             let Some(place) = known else { continue };
             if let Some((group, _)) = self.groups.group(place) {
                 group.demand = None;
-                group.conclusion = None;
+                group.progress = None;
             }
             self.groups.mark(place);
         }
@@ -87,17 +90,17 @@ impl Book {
         }
     }
 
-    fn follow_instances(&mut self, old: &ClusterState, state: &ClusterState) {
+    fn follow_instances(&mut self, old: &Followed, state: &ClusterState, refaced: &BTreeSet<u32>) {
         let mut assumed = std::mem::take(&mut self.assumed);
         for change in state.instances.changes_since(&old.instances) {
             let assumed = assumed.remove(change.key);
             let (before, after) = (change.before.map(|row| &**row), change.after.map(|row| &**row));
-            self.follow_instance(before, after, assumed, state);
+            self.follow_instance(before, after, assumed, state, refaced);
         }
         // Placed and not recorded: they wait as before.
         for (id, agent) in assumed {
             let row = old.instances.get(&id).map(|row| &**row);
-            self.follow_instance(row, row, Some(agent), state);
+            self.follow_instance(row, row, Some(agent), state, refaced);
         }
     }
 
@@ -107,6 +110,7 @@ impl Book {
         after: Option<&InstanceRow>,
         assumed: Option<u32>,
         state: &ClusterState,
+        refaced: &BTreeSet<u32>,
     ) {
         let Some(row) = after.or(before) else { return };
         let wait = |row: Option<&InstanceRow>| {
@@ -137,7 +141,17 @@ impl Book {
             Some(agent) => Standing { agent: Some(agent), counts: true },
             None => self.standing(before),
         };
-        let is = self.standing(after);
+        let is = match (assumed, after.and_then(live)) {
+            (Some(agent), Some(task))
+                if self.fleet.agent(agent).is_some_and(|known| known.id == task.agent) =>
+            {
+                Standing { agent: assumed, counts: after.and_then(rules::counted).is_some() }
+            }
+            _ => self.standing(after),
+        };
+        if was.agent.is_some_and(|agent| refaced.contains(&agent)) {
+            self.forget_tallies(app);
+        }
         self.restand(app, row.version, (was, is), &|is_after: bool| {
             let row = if is_after { after } else { before };
             if !is_after && assumed.is_some() {
@@ -210,7 +224,7 @@ impl Book {
             }
             let seniority = if demand.asks_seniority() { seniority() } else { None };
             if demand.count(&mut self.fleet, agent, more, seniority.as_ref()) == Reopening::Anybody {
-                group.conclusion = None;
+                group.progress = None;
             }
         }
     }
@@ -231,7 +245,7 @@ impl Book {
         let Some((group, app)) = self.groups.group(place) else { return };
         let Some(demand) = group.demand.as_mut().filter(|demand| !demand.is_tallied) else { return };
         demand.is_tallied = true;
-        group.conclusion = None;
+        group.progress = None;
         let counts_from = demand.counts_from;
         for row in state.instances_of(&app.id).filter(|row| row.version >= counts_from) {
             let Some(task) = rules::counted(row) else { continue };

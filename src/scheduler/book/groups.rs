@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::Demand;
 use super::names::Names;
-use super::turn::Conclusion;
+use super::turn::Progress;
 use crate::domain::{AppId, InstanceId, SpecVersion, Timestamp};
 use crate::state::{AppRow, InstanceRow};
 
@@ -48,7 +48,8 @@ pub(super) struct Group {
     pub(super) demand: Option<Demand>,
     /// Who waits since when, with the number of the attempt to come.
     pub(super) waiting: BTreeMap<(Timestamp, InstanceId), u32>,
-    pub(super) conclusion: Option<Conclusion>,
+    /// How far its turns have come; nothing when that is worth nothing any more.
+    pub(super) progress: Option<Progress>,
     /// Its place in the queue.
     head: Option<(Timestamp, InstanceId)>,
     /// How many of the queue's instances are its own.
@@ -127,7 +128,7 @@ impl Groups {
             version,
             demand: None,
             waiting: BTreeMap::new(),
-            conclusion: None,
+            progress: None,
             head: None,
             queued: 0,
             is_dirty: false,

@@ -23,6 +23,7 @@ mod search;
 mod tally;
 mod tree;
 mod turn;
+mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +31,8 @@ use self::fleet::Fleet;
 use self::groups::Groups;
 use self::turn::{Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX};
-use crate::domain::{AgentId, InstanceId, Timestamp};
-use crate::state::{ClusterState, Placement};
+use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Timestamp};
+use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Placement, Table};
 
 /// What the scheduler remembers from cycle to cycle. Worth nothing by itself: a new one says
 /// the same after it looked at everything once.
@@ -42,7 +43,31 @@ pub struct Book {
     /// Where the last cycle placed instances.
     assumed: BTreeMap<InstanceId, u32>,
     /// The state that the book is about, but for what is assumed.
-    followed: ClusterState,
+    followed: Followed,
+}
+
+/// The tables of a state that the book reads. The others are not kept, so that they can go.
+#[derive(Clone, Debug, Default)]
+struct Followed {
+    cluster: Option<ClusterId>,
+    index: u64,
+    agents: Table<AgentId, AgentRow>,
+    apps: Table<AppId, AppRow>,
+    versions: Table<(AppId, SpecVersion), AppVersion>,
+    instances: Table<InstanceId, InstanceRow>,
+}
+
+impl Followed {
+    fn of(state: &ClusterState) -> Self {
+        Self {
+            cluster: state.cluster.clone(),
+            index: state.index,
+            agents: state.agents.clone(),
+            apps: state.apps.clone(),
+            versions: state.versions.clone(),
+            instances: state.instances.clone(),
+        }
+    }
 }
 
 impl Book {
@@ -89,13 +114,14 @@ impl Book {
         let Some(demand) = group.demand.as_mut() else { return };
         let before = report.placements.len();
         let wanted = waiting.min(PLACEMENTS_MAX.saturating_sub(before));
-        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, group.conclusion);
-        for (at, ((_, instance), attempt)) in group.waiting.iter().take(wanted).enumerate() {
-            let Some((agent, placement)) = turn.place(instance, *attempt, at + 1 < wanted) else { break };
+        let progress = group.progress.take();
+        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress);
+        for ((_, instance), attempt) in group.waiting.iter().take(wanted) {
+            let Some((agent, placement)) = turn.place(instance, *attempt) else { break };
             self.assumed.insert(instance.clone(), agent);
             report.placements.push(placement);
         }
-        group.conclusion = turn.end(group.conclusion);
+        group.progress = Some(turn.end());
         let placed = report.placements.len() - before;
         if placed < waiting {
             report.wait(&app.id, waiting - placed);

@@ -70,7 +70,8 @@ fn place_one(
     let best = suitable.min_by_key(|plot| {
         let info = &plot.agent.info;
         let lot = u16::try_from(scattered(fingerprint(info.id.as_str())) >> 48).unwrap();
-        (siblings(&info.id), Reverse(rank::score(&info.totals, &plot.spare, lot)), &info.id)
+        let size = (info.totals.cpus, info.totals.mem);
+        (siblings(&info.id), Reverse(rank::score(size, (plot.spare.cpus, plot.spare.mem), lot)), &info.id)
     })?;
     let attempt = instance.task.as_ref().map_or(0, |task| task.attempt) + 1;
     let seed = ports::seed_of(&TaskId::of(&instance.id, attempt));

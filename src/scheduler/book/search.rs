@@ -1,6 +1,6 @@
 //! Finds the best agent for one more instance, without asking those that cannot be it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::Demand;
 use super::fleet::{Class, Fleet};
@@ -10,23 +10,39 @@ use super::tree::{Node, ROOT, Tree};
 /// one in so many is open.
 const CLOSED_RATIO: usize = 4;
 
-/// Why an agent was met and not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// It has no room, or had no place among those asked for.
-    Room,
-    /// A rule on a fact that is asked of each agent forbids it.
-    Rule,
-    /// It has more instances of the app than are asked for now: so many.
-    Siblings(u32),
-}
-
-/// What a search met on its way.
+/// What became known of agents that were met in vain.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Met {
-    pub(super) refused: Vec<(u32, Refusal)>,
-    /// Classes that values alone keep closed.
-    pub(super) closed: Vec<u32>,
+    /// Numbers of instances of the app that suitable agents have.
+    pub(super) levels: BTreeSet<u32>,
+    /// Somebody was refused by a rule on a fact that is asked of each agent.
+    pub(super) rule: bool,
+}
+
+impl Met {
+    /// Whether an agent that looks large enough is one with exactly `level` instances, and suits.
+    pub(super) fn is_it(
+        &mut self,
+        fleet: &Fleet,
+        demand: &Demand,
+        siblings: &BTreeMap<u32, u32>,
+        level: u32,
+        number: u32,
+    ) -> bool {
+        let has = siblings_on(siblings, number);
+        if has < level || (has > level && self.levels.contains(&has)) {
+            return false;
+        }
+        let Some(agent) = fleet.agent(number).filter(|agent| demand.fits(agent)) else { return false };
+        if !demand.allows_agent(fleet, agent) {
+            self.rule = true;
+            return false;
+        }
+        if has > level {
+            self.levels.insert(has);
+        }
+        has == level
+    }
 }
 
 /// One search.
@@ -52,12 +68,17 @@ pub(super) fn best_at_level(
     met: &mut Met,
 ) -> Option<u32> {
     let mut search = Search { fleet, demand, siblings, level, need: demand.node, best: None, met };
-    if demand.counts_by_class(fleet) || demand.open.len() * CLOSED_RATIO < fleet.classes.len() {
+    if is_by_class(fleet, demand) {
         search.walk_classes();
     } else {
         search.descend_roots(ROOT);
     }
     search.best.map(|(_, agent)| agent)
+}
+
+/// Whether classes are better looked at one by one than by the tree over their roots.
+pub(super) fn is_by_class(fleet: &Fleet, demand: &Demand) -> bool {
+    demand.counts_by_class(fleet) || demand.open.len() * CLOSED_RATIO < fleet.classes.len()
 }
 
 /// The best of a few agents: fewest instances of the app, then as [`best_at_level`].
@@ -111,9 +132,8 @@ impl<'a> Search<'a> {
             return;
         }
         if let Some(number) = roots.leaf_at(at) {
-            if !self.demand.is_open(number) {
-                self.met.closed.push(number);
-            } else if let Some(class) = self.fleet.classes.get(number as usize) {
+            let class = self.fleet.classes.get(number as usize);
+            if let Some(class) = class.filter(|_| self.demand.is_open(number)) {
                 self.descend(class, &class.tree, ROOT);
             }
             return;
@@ -140,19 +160,9 @@ impl<'a> Search<'a> {
     }
 
     fn meet(&mut self, number: u32, score: u32) {
-        let Some(agent) = self.fleet.agent(number) else { return };
-        let refusal = if !self.demand.fits(agent) {
-            Refusal::Room
-        } else if !self.demand.allows_agent(self.fleet, agent) {
-            Refusal::Rule
-        } else {
-            match siblings_on(self.siblings, number) {
-                siblings if siblings > self.level => Refusal::Siblings(siblings),
-                siblings if siblings < self.level => Refusal::Room,
-                _ => return self.offer(number, score),
-            }
-        };
-        self.met.refused.push((number, refusal));
+        if self.met.is_it(self.fleet, self.demand, self.siblings, self.level, number) {
+            self.offer(number, score);
+        }
     }
 
     fn offer(&mut self, number: u32, score: u32) {

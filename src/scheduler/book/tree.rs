@@ -138,6 +138,11 @@ impl Tree {
         }
     }
 
+    /// Leaves that there is room for; nodes have other positions when it changes.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// A node by its position.
     pub(super) fn node(&self, at: usize) -> Node {
         self.nodes.get(at).copied().unwrap_or_default()

@@ -1,32 +1,44 @@
 //! One content's turn in a cycle: as many of its instances as fit, each at the best agent.
 //!
 //! Within a turn room only shrinks and, but for one rule, rules only tighten. So who was
-//! refused once is hidden from the trees for the rest of the turn, and asked no more.
+//! passed by once at a level need not be looked at again, and a walk from the best agent to the
+//! worst finds them all in turn.
 
 use std::collections::BTreeMap;
 
 use super::demand::Demand;
 use super::fleet::Fleet;
-use super::search::{Met, Refusal, best_at_level, best_of, siblings_on};
+use super::search::{Met, best_at_level, best_of, is_by_class, siblings_on};
 use super::tally::Seniority;
+use super::walk::Walk;
 use crate::domain::{InstanceId, PortRanges, Resources, TaskId, Timestamp};
 use crate::scheduler::ports;
 use crate::state::Placement;
 
-/// More agents than this grew since a conclusion: then all are searched as if for the first time.
-const GROWN_MAX: usize = 256;
-
-/// What a turn found out about all agents, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Conclusion {
-    /// No agent with fewer instances of the app than this suits.
-    below: u32,
-    /// Position in the log of growth; who grew since may suit after all.
-    at: u64,
-}
+/// More agents than this grew since the last turn: then all are searched as if for the first time.
+const GROWN_MAX: usize = 4_096;
 
 /// Above every number of instances: nobody suits.
 const NOBODY: u32 = u32::MAX;
+
+/// How far a content's turns have come; what one leaves the next takes up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Progress {
+    /// Position in the log of growth. Who grew since is looked at again.
+    at: u64,
+    /// Of which forming of the classes.
+    era: u64,
+    /// Agents with so many instances of the app are looked for now; there is no better one.
+    level: u32,
+    /// No agent with fewer instances suits, but for those that walks still come to.
+    base: u32,
+    met: Met,
+    /// Walks by level. Also those of levels that were left stay good: where a rule closed a
+    /// class they wait for it to open.
+    walks: BTreeMap<u32, Walk>,
+    /// The level of the last search that found somebody; the next one there begins a walk.
+    searched: Option<u32>,
+}
 
 /// A turn under way.
 pub(super) struct Turn<'a> {
@@ -34,19 +46,7 @@ pub(super) struct Turn<'a> {
     demand: &'a mut Demand,
     /// Instances of the app, by agent.
     siblings: &'a mut BTreeMap<u32, u32>,
-    /// Agents with so many of them are looked for now; there is no better one.
-    level: u32,
-    /// Who grew since the last conclusion, while one of them may be better than `level`.
-    grown: Option<Vec<u32>>,
-    met: Met,
-    /// Hidden until the turn ends.
-    refused: Vec<u32>,
-    /// Hidden until a rule opens.
-    ruled_out: Vec<u32>,
-    /// Hidden until their number of instances is looked for.
-    waiting: BTreeMap<u32, Vec<u32>>,
-    /// Hidden classes.
-    closed: Vec<u32>,
+    progress: Progress,
     /// Nobody suits.
     is_over: bool,
 }
@@ -56,43 +56,28 @@ impl<'a> Turn<'a> {
         fleet: &'a mut Fleet,
         demand: &'a mut Demand,
         siblings: &'a mut BTreeMap<u32, u32>,
-        conclusion: Option<Conclusion>,
+        progress: Option<Progress>,
     ) -> Self {
         demand.refresh(fleet);
-        let known = conclusion.and_then(|conclusion| {
-            let grown = fleet.growth.since(conclusion.at).filter(|grown| grown.len() <= GROWN_MAX)?;
-            let mut grown = grown.to_vec();
-            grown.sort_unstable();
-            grown.dedup();
-            Some((conclusion.below, Some(grown)))
+        let is_over = !demand.need.any_role;
+        let known = progress.filter(|progress| progress.era == fleet.era);
+        let known = known.and_then(|mut progress| {
+            let grown = fleet.growth.since(progress.at).filter(|grown| grown.len() <= GROWN_MAX)?;
+            progress.walks.values_mut().for_each(|walk| walk.extend(fleet, demand));
+            for number in grown {
+                progress.look_again(fleet, demand, siblings, *number);
+            }
+            Some(progress)
         });
-        let (level, grown) = known.unwrap_or((0, None));
-        Self {
-            is_over: !demand.need.any_role,
-            fleet,
-            demand,
-            siblings,
-            level,
-            grown,
-            met: Met::default(),
-            refused: Vec::new(),
-            ruled_out: Vec::new(),
-            waiting: BTreeMap::new(),
-            closed: Vec::new(),
-        }
+        Self { fleet, demand, siblings, progress: known.unwrap_or_default(), is_over }
     }
 
-    /// Places one instance; `more` follow. Nothing when no agent suits.
-    pub(super) fn place(
-        &mut self,
-        instance: &InstanceId,
-        attempt: u32,
-        more: bool,
-    ) -> Option<(u32, Placement)> {
+    /// Places one instance. Nothing when no agent suits.
+    pub(super) fn place(&mut self, instance: &InstanceId, attempt: u32) -> Option<(u32, Placement)> {
         if self.is_over {
             return None;
         }
-        let found = self.find(more).and_then(|agent| Some((agent, self.give(agent, instance, attempt)?)));
+        let found = self.find().and_then(|agent| Some((agent, self.give(agent, instance, attempt)?)));
         let Some((agent, placement)) = found else {
             self.is_over = true;
             return None;
@@ -102,92 +87,27 @@ impl<'a> Turn<'a> {
         self.demand.count(self.fleet, agent, true, seniority.as_ref());
         let siblings = self.siblings.entry(agent).or_default();
         *siblings = siblings.saturating_add(1);
-        let siblings = *siblings;
-        if more && self.grown.is_none() {
-            self.fleet.hide(agent);
-            self.waiting.entry(siblings).or_default().push(agent);
-            self.hide_met();
-        } else {
-            self.fleet.settle(agent);
-        }
-        self.met = Met::default();
+        self.fleet.settle(agent);
+        self.progress.look_again(self.fleet, self.demand, self.siblings, agent);
         if self.demand.grade() != before {
-            self.reopen();
+            self.progress.reopen();
         }
         Some((agent, placement))
     }
 
     /// The best agent.
-    fn find(&mut self, more: bool) -> Option<u32> {
+    fn find(&mut self) -> Option<u32> {
         if let Some(few) = self.demand.candidates(self.fleet) {
             return best_of(self.fleet, self.demand, self.siblings, &few);
         }
-        if let Some(grown) = &mut self.grown {
-            let (fleet, demand, siblings, level) = (&*self.fleet, &*self.demand, &*self.siblings, self.level);
-            grown.retain(|number| {
-                siblings_on(siblings, *number) < level
-                    && fleet.agent(*number).is_some_and(|agent| demand.suits(fleet, agent))
-            });
-            if let Some(best) = best_of(fleet, demand, siblings, grown) {
-                return Some(best);
-            }
-            self.grown = None;
-        }
-        while self.level < NOBODY {
-            let met = &mut self.met;
-            let found = best_at_level(self.fleet, self.demand, self.siblings, self.level, met);
+        while self.progress.level < NOBODY {
+            let found = self.progress.find_at_level(self.fleet, self.demand, self.siblings);
             if found.is_some() {
                 return found;
             }
-            self.rise(more);
+            self.progress.rise();
         }
         None
-    }
-
-    /// Nobody suits at this level: goes on to the next number of instances that anybody has.
-    fn rise(&mut self, more: bool) {
-        let met = self.met.refused.iter().filter_map(|(_, refusal)| match refusal {
-            Refusal::Siblings(siblings) => Some(*siblings),
-            _ => None,
-        });
-        let hidden = self.waiting.keys().copied().find(|siblings| *siblings > self.level);
-        self.level = met.chain(hidden).min().unwrap_or(NOBODY);
-        if more && self.level < NOBODY {
-            self.hide_met();
-        }
-        self.met.refused.clear();
-        while let Some(next) = self.waiting.first_entry().filter(|next| *next.key() <= self.level) {
-            for agent in next.remove() {
-                self.fleet.settle(agent);
-            }
-        }
-    }
-
-    /// Hides those who were met in vain, so that they are not met again.
-    fn hide_met(&mut self) {
-        for (agent, refusal) in self.met.refused.drain(..) {
-            let list = match refusal {
-                Refusal::Siblings(siblings) if siblings <= self.level => continue,
-                Refusal::Siblings(siblings) => self.waiting.entry(siblings).or_default(),
-                Refusal::Rule => &mut self.ruled_out,
-                Refusal::Room => &mut self.refused,
-            };
-            list.push(agent);
-            self.fleet.hide(agent);
-        }
-        for class in self.met.closed.drain(..) {
-            self.fleet.hide_class(class);
-            self.closed.push(class);
-        }
-    }
-
-    /// A rule allows more than before: everything but room is asked anew.
-    fn reopen(&mut self) {
-        self.level = 0;
-        self.grown = None;
-        for agent in std::mem::take(&mut self.ruled_out) {
-            self.fleet.settle(agent);
-        }
     }
 
     /// Takes what the instance needs out of what the agent has to spare.
@@ -211,24 +131,76 @@ impl<'a> Turn<'a> {
         Some(Placement { instance: instance.clone(), attempt, agent, ports, resources })
     }
 
-    /// Shows everybody again, and says what was found out about all.
-    pub(super) fn end(mut self, before: Option<Conclusion>) -> Option<Conclusion> {
-        let mut hidden = std::mem::take(&mut self.refused);
-        hidden.append(&mut self.ruled_out);
-        self.waiting.values_mut().for_each(|agents| hidden.append(agents));
-        for agent in hidden {
-            self.fleet.settle(agent);
+    /// What the next turn may build on.
+    pub(super) fn end(self) -> Progress {
+        let (at, era) = (self.fleet.growth.end(), self.fleet.era);
+        if self.is_over {
+            return Progress { at, era, level: NOBODY, base: NOBODY, ..Progress::default() };
         }
-        for class in std::mem::take(&mut self.closed) {
-            self.fleet.settle_class(class);
+        Progress { at, era, ..self.progress }
+    }
+}
+
+impl Progress {
+    /// The best agent at the level. The first is searched for, which costs least when it remains
+    /// the only one, or when there is none; from the second on a walk goes from one to the next.
+    fn find_at_level(
+        &mut self,
+        fleet: &Fleet,
+        demand: &Demand,
+        siblings: &BTreeMap<u32, u32>,
+    ) -> Option<u32> {
+        let level = self.level;
+        if !self.walks.contains_key(&level) {
+            if level < self.base {
+                return None;
+            }
+            if self.searched != Some(level) {
+                self.searched = Some(level);
+                return best_at_level(fleet, demand, siblings, level, &mut self.met);
+            }
         }
-        let at = self.fleet.growth.end();
-        match self.level {
-            _ if self.is_over => Some(Conclusion { below: NOBODY, at }),
-            _ if self.grown.is_some() => before,
-            0 => None,
-            below => Some(Conclusion { below, at }),
+        let start = || Walk::start(fleet, demand, is_by_class(fleet, demand));
+        let walk = self.walks.entry(level).or_insert_with(start);
+        while let Some(agent) = walk.next(fleet, demand) {
+            if self.met.is_it(fleet, demand, siblings, level, agent) {
+                return Some(agent);
+            }
         }
+        None
+    }
+
+    /// Nobody suits at this level: goes on to the next number of instances that anybody has.
+    fn rise(&mut self) {
+        let above = self.level.saturating_add(1);
+        self.base = self.base.max(above);
+        self.searched = None;
+        let met = self.met.levels.range(above..).next().copied();
+        let walked = self.walks.range(above..).next().map(|(level, _)| *level);
+        self.level = met.into_iter().chain(walked).min().unwrap_or(NOBODY);
+    }
+
+    /// An agent has more room than before, or another number of instances.
+    fn look_again(&mut self, fleet: &Fleet, demand: &Demand, siblings: &BTreeMap<u32, u32>, number: u32) {
+        let Some(agent) = fleet.agent(number).filter(|agent| demand.has_room_on(agent)) else { return };
+        if !demand.allows_agent(fleet, agent) {
+            self.met.rule = true;
+            return;
+        }
+        let level = siblings_on(siblings, number);
+        self.met.levels.insert(level);
+        if level < self.base || self.walks.contains_key(&level) {
+            let walk = self.walks.entry(level).or_insert_with(|| Walk::of_nobody(demand));
+            walk.offer(fleet, number);
+        }
+        self.level = self.level.min(level);
+    }
+
+    /// A rule allows more than before: everybody is asked anew, but for those whom walks passed.
+    fn reopen(&mut self) {
+        (self.level, self.base, self.searched) = (0, 0, None);
+        let has_met_rule = std::mem::take(&mut self.met.rule);
+        self.walks.retain(|_, walk| !has_met_rule && !walk.is_partial);
     }
 }
 
