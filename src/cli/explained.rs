@@ -32,7 +32,7 @@ pub(super) fn explained(answer: &Value) -> String {
         lines.extend(all("changes").map(|change| format!("  {}", text(change, "sentence"))));
     }
     if all("placed").next().is_some() {
-        lines.push("Where it runs, and who else would suit now:".to_owned());
+        lines.push("Where its tasks are, at most 10 of them, and who else would suit now:".to_owned());
     }
     for placed in all("placed") {
         lines.push(format!("  {} on {}", text(placed, "task"), score(placed.get("here"))));
@@ -122,7 +122,7 @@ mod tests {
              \u{20}   nearest is h1 (a1): needs 9 cpus, 8 are spare: 1 short\n\
              Any one of these would let it run:\n\
              \u{20} Lower cpus from 9 to 8: 2 agents would suit.\n\
-             Where it runs, and who else would suit now:\n\
+             Where its tasks are, at most 10 of them, and who else would suit now:\n\
              \u{20} web.1 on h1 (a1): 0 of the app beside it, 50.0 % full without it\n\
              \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full without it\n"
         );

@@ -27,6 +27,8 @@ pub const HEALTH_CHECKS_MAX: usize = 32;
 pub const VOLUMES_MAX: usize = 128;
 /// Most dependencies of one app.
 pub const DEPENDENCIES_MAX: usize = 1024;
+/// Most characters of a wrong value that an answer gives back.
+const SHOWN_CHARS_MAX: usize = 100;
 /// Most constraints of one app.
 pub const CONSTRAINTS_MAX: usize = 64;
 /// Longest command, argument or value: the kernel takes no single text above 128 KiB.
@@ -337,7 +339,8 @@ fn labels(spec: &RunSpec, broken: &mut Broken) {
 }
 
 fn constraints(spec: &RunSpec, broken: &mut Broken) {
-    for (at, constraint) in spec.constraints.iter().enumerate() {
+    // Those beyond the bound are not looked at: each may hold a pattern to be compiled.
+    for (at, constraint) in spec.constraints.iter().take(CONSTRAINTS_MAX).enumerate() {
         if let Some(message) = constraint_fault(constraint) {
             broken.rule(format!("/constraints({at})"), message);
         }
@@ -356,7 +359,7 @@ fn constraint_fault(constraint: &Constraint) -> Option<String> {
         Operator::Cluster => (true, ""),
         Operator::Like | Operator::Unlike => match operand.map(Pattern::parse) {
             Some(Ok(_)) => (true, ""),
-            Some(Err(error)) => return Some(format!("'{}' {error}", operand.unwrap_or_default())),
+            Some(Err(error)) => return Some(format!("'{}' {error}", shortened(operand.unwrap_or_default()))),
             None => (false, "LIKE and UNLIKE require a non-empty, regular expression value"),
         },
         Operator::GroupBy => {
@@ -371,9 +374,30 @@ fn constraint_fault(constraint: &Constraint) -> Option<String> {
     (!holds).then(|| message.to_owned())
 }
 
+/// As much of what was given as people need to find it again.
+fn shortened(text: &str) -> String {
+    let start: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    if start.len() < text.len() { format!("{start}...") } else { start }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_beyond_the_bound_are_not_even_compiled() {
+        let hard = |at: usize| Constraint {
+            field: "rack".to_owned(),
+            operator: Operator::Like,
+            operand: Some(format!(r"(?:\w{{50}}){{8}}{at}")),
+        };
+        let spec = RunSpec { constraints: (0..100_000).map(hard).collect(), ..RunSpec::default() };
+        let mut broken = Broken(Vec::new());
+        constraints(&spec, &mut broken);
+        assert_eq!(broken.0.len(), CONSTRAINTS_MAX);
+        let long = Constraint { operand: Some("(".repeat(4_000)), ..hard(0) };
+        assert!(constraint_fault(&long).unwrap().len() < 200);
+    }
     use crate::domain::{Container, DockerImage, PortMapping, Volume};
 
     fn spec() -> RunSpec {

@@ -220,7 +220,7 @@ pub enum Change {
         needs: Resources,
         /// At least so many host ports.
         ports: usize,
-        /// What constraints ask of it.
+        /// What else it has to have: an engine, certain ports, what constraints ask for.
         facts: Vec<String>,
     },
 }
@@ -305,6 +305,7 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Expl
     let verdicts: Vec<Verdict> =
         state.agents.values().map(|agent| verdict(&need, content, agent, &ground)).collect();
     let needs = amounts(&need);
+    let is_waiting = !queued.is_empty();
     Some(Explanation {
         index: state.index,
         app: app.clone(),
@@ -314,7 +315,8 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Expl
         backing_off_until: queued.iter().filter_map(|queued| queued.backing_off_until).max(),
         ports: need.ports.len(),
         obstacles: obstacles(&verdicts),
-        changes: changes(&need, content, &needs, &verdicts),
+        // Who waits for nothing needs no change.
+        changes: if is_waiting { changes(&need, content, &needs, &verdicts) } else { Vec::new() },
         placed: placed(state, app, &ground),
         needs,
         verdicts,
@@ -423,7 +425,13 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
     changes.extend((agents > 0).then_some(Change::Ports { agents }));
     changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
     if need.any_role {
-        let facts = need.rules.wanted_of_a_new_agent();
+        let fixed = need.ports.iter().filter_map(|demand| match demand {
+            PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
+            PortDemand::Any => None,
+        });
+        let engine = need.image.then(|| "a Docker engine".to_owned());
+        let of_itself: Vec<String> = engine.into_iter().chain(fixed).collect();
+        let facts = need.rules.wanted_of_a_new_agent().map(|facts| [of_itself, facts].concat());
         changes.extend(facts.map(|facts| Change::Add {
             needs: needs.clone(),
             ports: need.ports.len(),

@@ -69,6 +69,23 @@ fn an_agent_out_of_reach_and_taken_ports_are_named() {
     assert_eq!(explanation.verdicts[0].lacks[0].sentence(), "needs host ports that are not spare: 80");
     assert_eq!(explanation.verdicts[1].lacks[0], Lack::Unreachable);
     assert_eq!(explanation.changes[0], Change::Ports { agents: 1 });
+    assert_eq!(
+        explanation.changes[1].sentence(),
+        "Add an agent with 0.1 cpus, 32 MiB of memory, 2 host ports to spare, \
+         host port 80 among its ports, host port 31001 among its ports."
+    );
+}
+
+#[test]
+fn an_image_asks_a_new_agent_for_an_engine_and_who_does_not_wait_asks_for_nothing() {
+    let app = an_app("/web").bridged("x:1", &[0]);
+    let mut ground = waiting_on(vec![an_agent("a1").without_docker()], &app);
+    let sentence = sentences(&explain_in(&ground, &app)).remove(0);
+    assert!(sentence.ends_with(", a Docker engine."), "{sentence}");
+    ground.record(vec![an_agent("a2").cpus(0.1).register()]);
+    ground.place();
+    let explanation = explain_in(&ground, &app);
+    assert_eq!((explanation.waiting, explanation.suitable(), explanation.changes.len()), (0, 0, 0));
 }
 
 #[test]
