@@ -212,6 +212,11 @@ impl Groups {
         }
     }
 
+    /// Forgets how far the turns of every content have come.
+    pub(super) fn forget_progress(&mut self) {
+        self.groups.iter_mut().for_each(|group| group.progress = None);
+    }
+
     /// Groups in the order of the queue.
     pub(super) fn in_order(&self) -> Vec<u32> {
         self.queue.iter().map(|(.., group)| *group).collect()

@@ -29,10 +29,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::fleet::Fleet;
 use self::groups::Groups;
-use self::turn::{Turn, assumed_seniority};
+use self::turn::{Progress, Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX};
 use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Timestamp};
 use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Placement, Table};
+
+/// Nodes and agents that walks may remember, all together: about 50 MiB. Beyond that all walks are
+/// forgotten, and the next turns begin new ones.
+const WALKS_MAX: usize = 1 << 20;
 
 /// What the scheduler remembers from cycle to cycle. Worth nothing by itself: a new one says
 /// the same after it looked at everything once.
@@ -44,6 +48,8 @@ pub struct Book {
     assumed: BTreeMap<InstanceId, u32>,
     /// The state that the book is about, but for what is assumed.
     followed: Followed,
+    /// Nodes and agents that walks remember, or more.
+    walked: usize,
 }
 
 /// The tables of a state that the book reads. The others are not kept, so that they can go.
@@ -93,6 +99,10 @@ impl Book {
             }
             self.turn(group, now, &mut report);
         }
+        if self.walked > WALKS_MAX {
+            self.groups.forget_progress();
+            self.walked = 0;
+        }
         report.left = self.groups.waiting().saturating_sub(report.placements.len());
         report
     }
@@ -115,13 +125,17 @@ impl Book {
         let before = report.placements.len();
         let wanted = waiting.min(PLACEMENTS_MAX.saturating_sub(before));
         let progress = group.progress.take();
+        let remembered_before = progress.as_ref().map_or(0, Progress::len);
         let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress);
         for ((_, instance), attempt) in group.waiting.iter().take(wanted) {
             let Some((agent, placement)) = turn.place(instance, *attempt) else { break };
             self.assumed.insert(instance.clone(), agent);
             report.placements.push(placement);
         }
-        group.progress = Some(turn.end());
+        let progress = turn.end();
+        let remembered = progress.len();
+        group.progress = Some(progress);
+        self.walked = self.walked.saturating_sub(remembered_before).saturating_add(remembered);
         let placed = report.placements.len() - before;
         if placed < waiting {
             report.wait(&app.id, waiting - placed);

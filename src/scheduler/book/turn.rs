@@ -142,6 +142,11 @@ impl<'a> Turn<'a> {
 }
 
 impl Progress {
+    /// How many nodes and agents its walks remember.
+    pub(super) fn len(&self) -> usize {
+        self.walks.values().map(Walk::len).sum()
+    }
+
     /// The best agent at the level. The first is searched for, which costs least when it remains
     /// the only one, or when there is none; from the second on a walk goes from one to the next.
     fn find_at_level(

@@ -87,6 +87,11 @@ impl Walk {
         self.classes = demand.open.len();
     }
 
+    /// How many nodes and agents it remembers.
+    pub(super) fn len(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.heap.len()).sum()
+    }
+
     fn lane(&mut self, class: u32) -> &mut Lane {
         let at = self.lanes.partition_point(|lane| lane.class < class);
         if self.lanes.get(at).is_none_or(|lane| lane.class != class) {
