@@ -144,7 +144,7 @@ fn rate(base: &Cluster, apps: &[AppBuilder], each: usize, cycles: usize, blocked
     median((0..ROUNDS).map(|_| round()).collect())
 }
 
-/// Seconds of a first refusal, and of looking again after one agent got room.
+/// Seconds of a first refusal, and of looking again with nothing changed since.
 fn refusal(base: &Cluster, app: &AppBuilder) -> (f64, f64) {
     let mut base = base.clone();
     if !base.state.apps.contains(&app.id()) {
