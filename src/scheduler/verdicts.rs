@@ -1,6 +1,6 @@
 //! Why an app is not where it could be: every agent's verdict, and what would change it.
 //!
-//! Way in: [`explain`]. Asks the cycle's own questions ([`feasibility`], [`Rules`]) of every agent,
+//! Way in: [`explain`]. Asks the cycle's own questions ([`super::feasibility`], [`super::rules::Rules`]) of every agent,
 //! but all of them instead of the first that says no, so that "one change would do" can be told
 //! from "three would". Costs one pass over the agents and is never on the scheduling path.
 
