@@ -205,7 +205,11 @@ fn cell(value: Option<&Value>) -> String {
     }
 }
 
-fn print(text: &str) -> Result<(), ExitError> {
+/// Writes to standard output.
+///
+/// # Errors
+/// That it does not take it.
+pub fn print(text: &str) -> Result<(), ExitError> {
     use std::io::Write as _;
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| {
         ExitError::new(exit_code::FAILED, format!("standard output does not take it: {error}"))

@@ -1,10 +1,10 @@
 //! Reads the files of secrets and passwords that settings name, and prints new ones.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::api::Credentials;
+use crate::cli::ask::print;
 use crate::cli::{ExitError, exit_code};
 use crate::line::{AgentSecret, ClusterSecret, SecretError, Security};
 
@@ -48,10 +48,4 @@ fn unusable(path: &Path, error: &SecretError) -> ExitError {
 
 fn refused(flag: &str, path: &Path, error: &dyn std::error::Error) -> ExitError {
     ExitError::new(exit_code::USAGE, format!("{flag} {:?}: {error}", path.display().to_string()))
-}
-
-fn print(text: &str) -> Result<(), ExitError> {
-    std::io::stdout().write_all(text.as_bytes()).map_err(|error| {
-        ExitError::new(exit_code::FAILED, format!("standard output does not take it: {error}"))
-    })
 }

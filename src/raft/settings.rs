@@ -65,18 +65,18 @@ impl RaftSettings {
         advertise_cluster: String,
         advertise_http: String,
     ) -> Self {
-        let is_alone = masters.iter().all(|address| *address == advertise_cluster);
-        Self {
+        let settings = Self {
             data_dir,
             masters,
             advertise_cluster,
             advertise_http,
             security: Security::off(),
-            timing: if is_alone { RaftTiming::ALONE } else { RaftTiming::default() },
+            timing: RaftTiming::default(),
             snapshot_every: 50_000,
             keep_behind_snapshot: 10_000,
             segment_bytes: SEGMENT_BYTES,
-        }
+        };
+        if settings.is_alone() { Self { timing: RaftTiming::ALONE, ..settings } } else { settings }
     }
 
     /// Whether this master is the only one that was listed.

@@ -2,7 +2,7 @@
 
 use super::offers::ANY_ROLE;
 use super::rules::Rules;
-use crate::domain::{AppVersion, InstanceId, PortDemand, RunSpec, Scalar};
+use crate::domain::{AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar};
 use crate::state::ClusterState;
 
 /// What one instance of a content needs, worked out once per content and cycle.
@@ -22,6 +22,17 @@ pub(super) struct Need {
 }
 
 impl Need {
+    /// What one instance takes, with these host ports.
+    pub(super) fn resources(&self, ports: &[u16]) -> Resources {
+        Resources {
+            cpus: self.cpus,
+            mem: self.mem,
+            disk: self.disk,
+            gpus: self.gpus,
+            ports: PortRanges::of(ports.iter().copied()),
+        }
+    }
+
     pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
         Self { rules: Rules::of(state, content, None), ..Self::without_rules(&content.spec) }
     }

@@ -304,7 +304,7 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Expl
     let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
     let verdicts: Vec<Verdict> =
         state.agents.values().map(|agent| verdict(&need, content, agent, &ground)).collect();
-    let needs = amounts(&need);
+    let needs = need.resources(&[]);
     let is_waiting = !queued.is_empty();
     Some(Explanation {
         index: state.index,
@@ -321,10 +321,6 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Expl
         needs,
         verdicts,
     })
-}
-
-fn amounts(need: &Need) -> Resources {
-    Resources { cpus: need.cpus, mem: need.mem, disk: need.disk, gpus: need.gpus, ..Resources::default() }
 }
 
 /// Everything that stands in the way of one more instance on one agent.
@@ -350,7 +346,7 @@ fn verdict(need: &Need, content: &AppVersion, agent: &AgentRow, ground: &Ground<
 }
 
 fn lacking_resources(need: &Need, plot: &Plot<'_>) -> Vec<Lack> {
-    let needs = amounts(need);
+    let needs = need.resources(&[]);
     let short = |amount: &Amount| amount.of(&needs) > amount.of(&plot.spare);
     let mut lacks: Vec<Lack> = Amount::ALL
         .into_iter()

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::domain::{AgentId, AppVersion, PortRanges, Resources, TaskId, Timestamp};
+use crate::domain::{AgentId, AppVersion, TaskId, Timestamp};
 use crate::scheduler::cycle::{CycleReport, PLACEMENTS_MAX};
 use crate::scheduler::fingerprint::{fingerprint, scattered};
 use crate::scheduler::ground::Ground;
@@ -76,13 +76,7 @@ fn place_one(
     let attempt = instance.task.as_ref().map_or(0, |task| task.attempt) + 1;
     let seed = ports::seed_of(&TaskId::of(&instance.id, attempt));
     let ports = ports::assign(&need.ports, &best.spare.ports, seed).unwrap();
-    let resources = Resources {
-        cpus: need.cpus,
-        mem: need.mem,
-        disk: need.disk,
-        gpus: need.gpus,
-        ports: PortRanges::of(ports.iter().copied()),
-    };
+    let resources = need.resources(&ports);
     let agent = best.agent.info.id.clone();
     Some(Placement { instance: instance.id.clone(), attempt, agent, ports, resources })
 }

@@ -11,7 +11,7 @@ use super::fleet::Fleet;
 use super::search::{Met, best_at_level, best_of, is_by_class, siblings_on};
 use super::tally::Seniority;
 use super::walk::Walk;
-use crate::domain::{InstanceId, PortRanges, Resources, TaskId, Timestamp};
+use crate::domain::{InstanceId, TaskId, Timestamp};
 use crate::scheduler::ports;
 use crate::state::Placement;
 
@@ -119,13 +119,7 @@ impl<'a> Turn<'a> {
         } else {
             ports::assign(&need.ports, &agent.spare.ports, ports::seed_of(&TaskId::of(instance, attempt)))?
         };
-        let resources = Resources {
-            cpus: need.cpus,
-            mem: need.mem,
-            disk: need.disk,
-            gpus: need.gpus,
-            ports: PortRanges::of(ports.iter().copied()),
-        };
+        let resources = need.resources(&ports);
         let agent = agent.id.clone();
         self.fleet.give(number, &resources);
         Some(Placement { instance: instance.clone(), attempt, agent, ports, resources })

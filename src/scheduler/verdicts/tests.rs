@@ -164,7 +164,7 @@ proptest! {
         }).collect();
         let bare = an_app("/web").instances(instances).cpus(f64::from(cpus) / 10.0).mem(f64::from(mem));
         let app = rules.iter().fold(bare.clone(), |app, rule| app.constraint(rule.0, rule.1, rule.2));
-        let mut ground = waiting_on(agents, &app);
+        let ground = waiting_on(agents, &app);
         let explanation = explain_in(&ground, &app);
         prop_assert_eq!(explanation.waiting > 0 && explanation.suitable() > 0, false);
         let counted: usize = explanation.obstacles.iter().map(|set| set.agents).sum();
@@ -193,6 +193,5 @@ proptest! {
             let suits = view.plots.iter().filter(|plot| crate::scheduler::feasibility::check(&need, plot).is_ok());
             prop_assert_eq!(suits.count(), change.agents(), "{}", change.sentence());
         }
-        ground.place();
     }
 }
