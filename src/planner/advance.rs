@@ -139,7 +139,7 @@ impl Wanted<'_> {
             new_ready: new_ready.try_into().unwrap_or(0),
         };
         let wave = next_wave(counts, Bounds::of(target, &content.spec.upgrade));
-        let stopped = self.replaced(content, &old, wave.stop);
+        let stopped = replaced(state, content, &old, wave.stop);
         let surplus = new.len().saturating_sub(usize::try_from(target).unwrap_or(usize::MAX));
         let trimmed = victims(state, &new, surplus, &[], &content.spec);
         let is_done = old.is_empty()
@@ -153,25 +153,30 @@ impl Wanted<'_> {
         self.create(app, wave.start);
         is_done
     }
+}
 
-    /// Old instances that go now: those that serve nobody first.
-    fn replaced(&self, content: &AppVersion, old: &[&InstanceRow], stop: u32) -> Vec<InstanceId> {
-        let stop = usize::try_from(stop).unwrap_or(usize::MAX);
-        let (serving, idle): (Vec<&InstanceRow>, Vec<&InstanceRow>) =
-            old.iter().partition(|row| serves(self.state, row));
-        let mut chosen = victims(self.state, &idle, stop.min(idle.len()), &[], &content.spec);
-        let rest = stop.saturating_sub(chosen.len());
-        chosen.extend(victims(self.state, &serving, rest, &[], &content.spec));
-        chosen
-    }
+/// `stop` of some instances that are to go: those that serve nobody first.
+pub(super) fn replaced(
+    state: &ClusterState,
+    content: &AppVersion,
+    old: &[&InstanceRow],
+    stop: u32,
+) -> Vec<InstanceId> {
+    let stop = usize::try_from(stop).unwrap_or(usize::MAX);
+    let (serving, idle): (Vec<&InstanceRow>, Vec<&InstanceRow>) =
+        old.iter().partition(|row| serves(state, row));
+    let mut chosen = victims(state, &idle, stop.min(idle.len()), &[], &content.spec);
+    let rest = stop.saturating_sub(chosen.len());
+    chosen.extend(victims(state, &serving, rest, &[], &content.spec));
+    chosen
 }
 
 /// Without health checks an old instance counts as healthy even while it is staging.
-fn is_considered_healthy(state: &ClusterState, row: &InstanceRow) -> bool {
+pub(super) fn is_considered_healthy(state: &ClusterState, row: &InstanceRow) -> bool {
     serves(state, row) || (checks_of(state, row) == 0 && may_go_on(row))
 }
 
-fn count(rows: &[&InstanceRow]) -> u32 {
+pub(super) fn count(rows: &[&InstanceRow]) -> u32 {
     rows.len().try_into().unwrap_or(u32::MAX)
 }
 

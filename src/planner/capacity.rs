@@ -47,6 +47,11 @@ impl Bounds {
         Self { target, floor, ceiling }
     }
 
+    /// Whether a replacement may run beside what it replaces.
+    pub(super) fn lets_one_more_run(&self) -> bool {
+        self.ceiling > self.target || self.floor >= self.target
+    }
+
     /// With no room either way the ceiling gives by one, so that a healthy app can move.
     fn ceiling_with(&self, healthy: u32) -> u32 {
         if self.floor == self.ceiling && self.ceiling <= healthy {
@@ -80,6 +85,13 @@ pub(super) fn next_wave(counts: Counts, bounds: Bounds) -> Wave {
     let nothing_moves = stop + start + counts.leaving == 0 && counts.new == counts.new_ready;
     let is_stuck = nothing_moves && counts.new < bounds.target && counts.old > counts.old_healthy;
     Wave { stop: if is_stuck { 1 } else { stop }, start }
+}
+
+/// The same for instances that move: what replaces them comes first, unless the app allows no
+/// copy more than its number and lives with fewer. Then one goes first, as in its upgrades.
+pub(super) fn next_move(counts: Counts, bounds: Bounds) -> Wave {
+    let floor = if bounds.lets_one_more_run() { bounds.target } else { bounds.floor };
+    next_wave(counts, Bounds { floor, ..bounds })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::roster::{checks_of, is_away};
 ///
 /// Marathon's order is unreachable, staging, starting, running. Two finer points, so that
 /// capacity is not given away: one that waits holds nothing and goes before any attempt,
-/// and one that fails its checks goes before one that runs well.
+/// and one that fails its checks goes before one that is to move, and that before one that runs well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
     Unreachable,
@@ -20,6 +20,7 @@ enum Worth {
     Staging,
     Starting,
     Sick,
+    Moving,
     Running,
     Ending,
 }
@@ -34,6 +35,7 @@ fn worth(state: &ClusterState, row: &InstanceRow) -> Worth {
         TaskState::Staging => Worth::Staging,
         TaskState::Starting => Worth::Starting,
         TaskState::Running if is_sick => Worth::Sick,
+        TaskState::Running if row.is_moving() => Worth::Moving,
         TaskState::Running => Worth::Running,
         _ => Worth::Ending,
     }

@@ -15,6 +15,7 @@ mod intent;
 mod kill_selection;
 mod plan;
 mod reconcile;
+mod relocate;
 mod roster;
 
 pub use advance::advance;
@@ -22,6 +23,7 @@ pub use dependency_order::CyclicDependencies;
 pub use intent::Intent;
 pub use plan::plan_deployment;
 pub use reconcile::{Reconciliation, reconcile};
+pub use relocate::replaces_before_it_stops;
 
 /// Instances created for one app by one look at most; the next look creates the rest.
 /// Keeps one log entry under about 100 KiB.

@@ -7,6 +7,7 @@ use super::Intent;
 use super::absence::Absence;
 use super::advance::create;
 use super::kill_selection::victims;
+use super::relocate::relocate;
 use super::roster::Roster;
 use crate::domain::{AppId, InstanceId, Timestamp};
 use crate::state::{ClusterState, InstanceRow};
@@ -56,6 +57,18 @@ fn locked_apps(state: &ClusterState) -> BTreeSet<&AppId> {
 
 /// Brings the number of one app's copies to what it wants.
 fn balance(
+    state: &ClusterState,
+    app: &AppId,
+    roster: &Roster<'_>,
+    mint: &mut dyn FnMut(&AppId) -> InstanceId,
+) -> Vec<Intent> {
+    let content = state.current(app);
+    let moves = content.and_then(|content| relocate(state, app, content, roster, mint));
+    moves.unwrap_or_else(|| match_number(state, app, roster, mint).into_iter().collect())
+}
+
+/// The same where nothing is to move.
+fn match_number(
     state: &ClusterState,
     app: &AppId,
     roster: &Roster<'_>,

@@ -19,9 +19,10 @@ pub(super) fn check(need: &Need, plot: &Plot<'_>) -> Result<(), Reason> {
     questions.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, reason)| Err(reason))
 }
 
-/// Runs such tasks, and no placement rule forbids it.
+/// Runs such tasks, no placement rule forbids it, and none of the app is about to leave it.
 fn suits_kind(need: &Need, plot: &Plot<'_>) -> bool {
-    (!need.image || plot.agent.info.has_docker) && need.rules.allow(&plot.agent.info)
+    let info = &plot.agent.info;
+    (!need.image || info.has_docker) && !need.left.contains(&info.id) && need.rules.allow(info)
 }
 
 /// For people: what was needed and what was there.
@@ -31,6 +32,9 @@ pub(super) fn detail(need: &Need, plot: &Plot<'_>, reason: Reason) -> String {
         Reason::UnfulfilledRole => "the app accepts no resources of role *".to_owned(),
         Reason::UnfulfilledConstraint if need.image && !plot.agent.info.has_docker => {
             "needs an image, the agent runs no containers".to_owned()
+        }
+        Reason::UnfulfilledConstraint if need.left.contains(&plot.agent.info.id) => {
+            "an instance of the app moves away from the agent".to_owned()
         }
         Reason::UnfulfilledConstraint => need.rules.objection(&plot.agent.info).unwrap_or_default(),
         Reason::AgentMaintenance => "the agent gets no new tasks now".to_owned(),

@@ -1,8 +1,12 @@
 //! What one instance of a content needs.
 
+use std::collections::BTreeSet;
+
 use super::offers::ANY_ROLE;
 use super::rules::Rules;
-use crate::domain::{AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar};
+use crate::domain::{
+    AgentId, AppId, AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar,
+};
 use crate::state::ClusterState;
 
 /// What one instance of a content needs, worked out once per content and cycle.
@@ -19,6 +23,8 @@ pub(super) struct Need {
     pub(super) any_role: bool,
     /// Its placement rules, and where its instances are already.
     pub(super) rules: Rules,
+    /// Agents that an instance of the app is moving away from.
+    pub(super) left: BTreeSet<AgentId>,
 }
 
 impl Need {
@@ -34,7 +40,8 @@ impl Need {
     }
 
     pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
-        Self { rules: Rules::of(state, content, None), ..Self::without_rules(&content.spec) }
+        let left = left_by(state, &content.app);
+        Self { rules: Rules::of(state, content, None), left, ..Self::without_rules(&content.spec) }
     }
 
     /// Of a content whose rules somebody else judges.
@@ -49,11 +56,19 @@ impl Need {
             image: spec.image().is_some(),
             any_role: roles.is_empty() || roles.iter().any(|role| role == ANY_ROLE),
             rules: Rules::default(),
+            left: BTreeSet::new(),
         }
     }
 
     /// The same as if one instance had no place yet.
     pub(super) fn without(state: &ClusterState, content: &AppVersion, instance: &InstanceId) -> Self {
-        Self { rules: Rules::of(state, content, Some(instance)), ..Self::without_rules(&content.spec) }
+        let left = left_by(state, &content.app);
+        Self { rules: Rules::of(state, content, Some(instance)), left, ..Self::without_rules(&content.spec) }
     }
+}
+
+/// Agents that instances of an app move away from: none of it is put there again meanwhile.
+fn left_by(state: &ClusterState, app: &AppId) -> BTreeSet<AgentId> {
+    let moving = state.instances_of(app).filter(|row| row.is_moving());
+    moving.filter_map(|row| Some(row.task.as_ref()?.agent.clone())).collect()
 }

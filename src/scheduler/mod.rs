@@ -14,6 +14,7 @@ mod fingerprint;
 mod ground;
 mod launch_queue;
 mod matcher;
+mod misplaced;
 mod offers;
 mod ports;
 mod rank;
@@ -26,9 +27,10 @@ pub use book::Book;
 pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
 pub use explain::{Funnel, ReasonCount, Unused, funnel};
 pub use launch_queue::{Queued, waiting};
+pub use misplaced::{load, misplaced};
 pub use offers::make_offers;
 pub use rejection::Reason;
 pub use verdicts::{
-    Amount, Change, Explanation, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, explain,
+    Amount, Change, Explanation, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, explain, explain_without,
 };
 pub use view::SchedulingView;

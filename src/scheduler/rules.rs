@@ -98,6 +98,15 @@ impl Rules {
         }
     }
 
+    /// Forgets one instance on an agent; which one was first stays known.
+    pub(super) fn forget(&mut self, agent: &AgentInfo) {
+        for rule in self.0.iter_mut().filter(|rule| rule.test.looks_at_instances()) {
+            if let Some(value) = rule.constraint.value_on(agent) {
+                rule.tally.remove(&value);
+            }
+        }
+    }
+
     /// Whether every rule holds for one more instance there.
     pub(super) fn allow(&self, agent: &AgentInfo) -> bool {
         self.0.iter().all(|rule| rule.allows(agent))
@@ -128,15 +137,15 @@ impl Rules {
 }
 
 /// The attempt by which an instance counts for its app's rules: placed and not ended, within
-/// reach or given up as inactive. Source: spec 4.1.
+/// reach or given up as inactive, and not about to leave for another place. Source: spec 4.1.
 pub(super) fn counted(row: &InstanceRow) -> Option<&TaskRow> {
-    let task = row.task.as_ref().filter(|task| task.is_live() && !row.expunged)?;
+    let task = row.task.as_ref().filter(|task| task.is_live() && !row.expunged && !row.is_moving())?;
     (task.unreachable_since.is_none() || task.inactive).then_some(task)
 }
 
 /// The same for the rules of one content: those of a content that differs at most in its scale.
 /// Instances that an upgrade is about to replace do not count. Source: spec 4.1.
-fn placed<'a>(row: &'a InstanceRow, content: &AppVersion) -> Option<&'a TaskRow> {
+pub(super) fn placed<'a>(row: &'a InstanceRow, content: &AppVersion) -> Option<&'a TaskRow> {
     counted(row).filter(|_| row.version >= content.last_config_change)
 }
 
@@ -293,6 +302,15 @@ impl Tally {
     fn add(&mut self, value: String) {
         self.first.get_or_insert_with(|| value.clone());
         *self.counts.entry(value).or_default() += 1;
+    }
+
+    fn remove(&mut self, value: &str) {
+        if let Some(count) = self.counts.get_mut(value) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.counts.remove(value);
+            }
+        }
     }
 
     fn count(&self, value: &str) -> u64 {

@@ -71,10 +71,14 @@ pub struct Verdict {
 pub enum Lack {
     /// The agent cannot be reached.
     Unreachable,
+    /// The agent gets no new tasks now.
+    Excluded,
     /// The app takes no resources of role `*`.
     Role,
     /// An image is wanted and the agent runs no containers.
     Containers,
+    /// An instance of the app moves away from the agent.
+    Left,
     /// A constraint, by its position, and what it objects to.
     Constraint(usize, String),
     /// Too little of something.
@@ -133,8 +137,10 @@ impl Lack {
     pub fn name(&self) -> String {
         match self {
             Self::Unreachable => "unreachable".to_owned(),
+            Self::Excluded => "excluded".to_owned(),
             Self::Role => "role".to_owned(),
             Self::Containers => "containers".to_owned(),
+            Self::Left => "moving".to_owned(),
             Self::Constraint(at, _) => format!("constraints({at})"),
             Self::Amount(amount, ..) => amount.as_str().to_owned(),
             Self::Ports { .. } => "ports".to_owned(),
@@ -145,8 +151,10 @@ impl Lack {
     pub fn sentence(&self) -> String {
         match self {
             Self::Unreachable => "the agent cannot be reached".to_owned(),
+            Self::Excluded => "the agent gets no new tasks".to_owned(),
             Self::Role => "the app accepts no resources of role *".to_owned(),
             Self::Containers => "needs an image, the agent runs no containers".to_owned(),
+            Self::Left => "an instance of the app moves away from the agent".to_owned(),
             Self::Constraint(_, objection) => objection.clone(),
             Self::Amount(amount, needed, spare) => {
                 let name = amount.as_str();
@@ -297,11 +305,21 @@ pub struct Placed {
 
 /// Explains the places of one app as of `state`; nothing for an app that does not exist.
 pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Explanation> {
+    explain_without(state, app, &BTreeSet::new(), now)
+}
+
+/// The same where the agents of `excluded` get nothing new.
+pub fn explain_without(
+    state: &ClusterState,
+    app: &AppId,
+    excluded: &BTreeSet<AgentId>,
+    now: Timestamp,
+) -> Option<Explanation> {
     let current = state.current(app)?;
     let queued: Vec<_> = waiting(state, now).into_iter().filter(|queued| queued.app == app).collect();
     let content = queued.first().map_or(current, |queued| queued.content);
     let need = Need::of(state, content);
-    let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
+    let ground = Ground::of(&SchedulingView::of(state, excluded.clone()));
     let verdicts: Vec<Verdict> =
         state.agents.values().map(|agent| verdict(&need, content, agent, &ground)).collect();
     let needs = need.resources(&[]);
@@ -336,10 +354,14 @@ fn verdict(need: &Need, content: &AppVersion, agent: &AgentRow, ground: &Ground<
     if need.image && !agent.info.has_docker {
         lacks.push(Lack::Containers);
     }
+    if need.left.contains(&agent.info.id) {
+        lacks.push(Lack::Left);
+    }
     let objections = (0..content.spec.constraints.len())
         .filter_map(|at| Some(Lack::Constraint(at, need.rules.objection_of(at, &agent.info)?)));
     lacks.extend(objections);
     if let Some(plot) = plot {
+        lacks.extend(plot.is_excluded.then_some(Lack::Excluded));
         lacks.extend(lacking_resources(need, plot));
     }
     Verdict { agent: agent.info.id.clone(), hostname: agent.info.hostname.clone(), lacks }

@@ -136,6 +136,18 @@ pub enum Command {
         /// Which.
         instances: Vec<InstanceId>,
     },
+    /// Asks for instances to be replaced by others elsewhere; each runs until its replacement
+    /// serves. Proposed by `control`. Passed over when nothing of it runs within reach, it is to
+    /// go anyway, or it moves already.
+    MoveInstances {
+        /// Which, and for people why.
+        instances: Vec<(InstanceId, String)>,
+    },
+    /// Takes such a wish back. Proposed by `control`. Unknown ones are passed over.
+    KeepInstances {
+        /// Which.
+        instances: Vec<InstanceId>,
+    },
     /// Forgets the pause before the next launch. Proposed by `control`.
     ResetDelay {
         /// Whose.
@@ -225,6 +237,8 @@ impl Command {
             Self::MarkInactive { .. } => "mark_inactive",
             Self::Expunge { .. } => "expunge",
             Self::Readmit { .. } => "readmit",
+            Self::MoveInstances { .. } => "move_instances",
+            Self::KeepInstances { .. } => "keep_instances",
             Self::ResetDelay { .. } => "reset_delay",
             Self::Reap { .. } => "reap",
         }

@@ -124,6 +124,10 @@ pub struct InstanceRow {
     /// Hidden from people: its agent is away and its replacement counts (`Expunge`).
     #[serde(default)]
     pub expunged: bool,
+    /// Why another instance elsewhere shall take its place (`MoveInstances`); it runs until that
+    /// one serves, and the wish ends with its attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shall_move: Option<String>,
 }
 
 /// The latest attempt of an instance.
@@ -170,6 +174,11 @@ impl InstanceRow {
     /// Whether an attempt holds resources: placed and not ended.
     pub fn is_live(&self) -> bool {
         self.task.as_ref().is_some_and(TaskRow::is_live)
+    }
+
+    /// Whether it holds its place only until another one elsewhere has taken over.
+    pub fn is_moving(&self) -> bool {
+        self.shall_move.is_some() && self.is_live()
     }
 
     /// Whether it counts as one of the app's copies: wanted and not given up as inactive.

@@ -196,6 +196,7 @@ mod tests {
             waiting_since: NOW,
             task: Some(task),
             expunged: false,
+            shall_move: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::demand::{Demand, Reopening};
+use super::groups::MOVING;
 use super::tally::Seniority;
 use super::turn::assumed_seniority;
 use super::{Book, Followed};
@@ -15,8 +16,17 @@ use crate::state::{ClusterState, InstanceRow, TaskRow};
 struct Standing {
     /// The agent that holds room for it.
     agent: Option<u32>,
+    /// Whether it leaves that agent once another one serves.
+    moves: bool,
     /// Whether it counts for its app's rules.
     counts: bool,
+}
+
+impl Standing {
+    /// How much it counts against more of the app beside it.
+    fn weight(self) -> u32 {
+        if self.moves { MOVING } else { 1 }
+    }
 }
 
 impl Book {
@@ -125,7 +135,9 @@ impl Book {
             _ => false,
         };
         let counts = |row: Option<&InstanceRow>| row.is_some_and(|row| rules::counted(row).is_some());
-        if waited == waits && assumed.is_none() && same_agent && counts(before) == counts(after) {
+        let moves = |row: Option<&InstanceRow>| row.is_some_and(InstanceRow::is_moving);
+        let stands_alike = same_agent && counts(before) == counts(after) && moves(before) == moves(after);
+        if waited == waits && assumed.is_none() && stands_alike {
             return; // As most words of agents: starting, running, healthy.
         }
         let app = self.groups.number(&row.app, || state.apps.get(&row.app).map(|row| &**row));
@@ -138,14 +150,18 @@ impl Book {
             }
         }
         let was = match assumed {
-            Some(agent) => Standing { agent: Some(agent), counts: true },
+            Some(agent) => Standing { agent: Some(agent), moves: false, counts: true },
             None => self.standing(before),
         };
         let is = match (assumed, after.and_then(live)) {
             (Some(agent), Some(task))
                 if self.fleet.agent(agent).is_some_and(|known| known.id == task.agent) =>
             {
-                Standing { agent: assumed, counts: after.and_then(rules::counted).is_some() }
+                Standing {
+                    agent: assumed,
+                    moves: moves(after),
+                    counts: after.and_then(rules::counted).is_some(),
+                }
             }
             _ => self.standing(after),
         };
@@ -165,7 +181,7 @@ impl Book {
     fn standing(&mut self, row: Option<&InstanceRow>) -> Standing {
         let Some(row) = row else { return Standing::default() };
         let agent = live(row).map(|task| self.fleet.number(&task.agent));
-        Standing { agent, counts: rules::counted(row).is_some() }
+        Standing { agent, moves: row.is_moving(), counts: rules::counted(row).is_some() }
     }
 
     /// Moves an instance of an app from one standing to another.
@@ -176,10 +192,10 @@ impl Book {
         (was, is): (Standing, Standing),
         seniority: &dyn Fn(bool) -> Option<Seniority>,
     ) {
-        if was.agent != is.agent {
+        if (was.agent, was.moves) != (is.agent, is.moves) {
             if let Some(app) = self.groups.app(app) {
-                was.agent.into_iter().for_each(|agent| app.step(agent, false));
-                is.agent.into_iter().for_each(|agent| app.step(agent, true));
+                was.agent.into_iter().for_each(|agent| app.step(agent, was.weight(), false));
+                is.agent.into_iter().for_each(|agent| app.step(agent, is.weight(), true));
             }
             // Fewer instances of the app are there: it is better for the app than it was.
             was.agent.into_iter().for_each(|agent| self.fleet.note_growth(agent));

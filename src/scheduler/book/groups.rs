@@ -8,6 +8,10 @@ use super::turn::Progress;
 use crate::domain::{AppId, InstanceId, SpecVersion, Timestamp};
 use crate::state::{AppRow, InstanceRow};
 
+/// Weight of an instance that moves away: more than an agent has instances of one app, so that
+/// nothing of the app is put there meanwhile. Room for 4,095 of them on one agent.
+pub(super) const MOVING: u32 = 1 << 20;
+
 /// One app that has or had instances.
 #[derive(Clone, Debug)]
 pub(super) struct App {
@@ -16,7 +20,8 @@ pub(super) struct App {
     exists: bool,
     /// No launch before this moment.
     pub(super) delay_until: Option<Timestamp>,
-    /// How many of its instances are on an agent, whichever content they run.
+    /// How many of its instances are on an agent, whichever content they run; those that move
+    /// away weigh [`MOVING`] each.
     pub(super) siblings: BTreeMap<u32, u32>,
     /// Its contents with places in the list of groups.
     pub(super) groups: Vec<(SpecVersion, u32)>,
@@ -29,10 +34,10 @@ impl App {
         self.delay_until = row.and_then(|row| row.delay).map(|delay| delay.until());
     }
 
-    /// One instance more on an agent, or one less.
-    pub(super) fn step(&mut self, agent: u32, more: bool) {
+    /// An instance more on an agent, or one less.
+    pub(super) fn step(&mut self, agent: u32, weight: u32, more: bool) {
         let count = self.siblings.entry(agent).or_default();
-        *count = if more { count.saturating_add(1) } else { count.saturating_sub(1) };
+        *count = if more { count.saturating_add(weight) } else { count.saturating_sub(weight) };
         if *count == 0 {
             self.siblings.remove(&agent);
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::Demand;
 use super::fleet::{Class, Fleet};
+use super::groups::MOVING;
 use super::tree::{Node, ROOT, Tree};
 
 /// Walking all classes costs less than walking their tree and meeting closed ones, when at most
@@ -30,7 +31,7 @@ impl Met {
         number: u32,
     ) -> bool {
         let has = siblings_on(siblings, number);
-        if has < level || (has > level && self.levels.contains(&has)) {
+        if has < level || has >= MOVING || (has > level && self.levels.contains(&has)) {
             return false;
         }
         let Some(agent) = fleet.agent(number).filter(|agent| demand.fits(agent)) else { return false };
@@ -90,7 +91,8 @@ pub(super) fn best_of(
 ) -> Option<u32> {
     let suitable = few.iter().copied().filter_map(|number| {
         let agent = fleet.agent(number).filter(|agent| demand.suits(fleet, agent))?;
-        Some((siblings_on(siblings, number), std::cmp::Reverse(agent.score()), &agent.id, number))
+        let siblings = Some(siblings_on(siblings, number)).filter(|siblings| *siblings < MOVING)?;
+        Some((siblings, std::cmp::Reverse(agent.score()), &agent.id, number))
     });
     suitable.min().map(|(.., number)| number)
 }

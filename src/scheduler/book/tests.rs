@@ -81,7 +81,7 @@ fn happen(ground: &mut Playground, dice: Dice) {
     let live: Vec<InstanceId> =
         ground.state.instances.values().filter(|row| row.is_live()).map(|row| row.id.clone()).collect();
     let agents: Vec<AgentId> = ground.state.agents.iter().map(|(id, _)| id.clone()).collect();
-    match kind % 16 {
+    match kind % 17 {
         0 | 1 => drop(ground.record(vec![some_agent(dice).register()])),
         2 => {
             let known = pick(&agents, a);
@@ -124,6 +124,13 @@ fn happen(ground: &mut Playground, dice: Dice) {
             let ports = PortRanges::of([31_000 + u16::from(b % 5)]);
             let held = pick(&agents, a).map(|agent| Command::SetHeldPorts { agent, ports });
             ground.record(held.into_iter().collect());
+        }
+        15 => {
+            let some: Vec<InstanceId> = [a, b].into_iter().filter_map(|at| pick(&live, at)).collect();
+            let moved = some.iter().map(|id| (id.clone(), "test".to_owned())).collect();
+            let commands =
+                [Command::MoveInstances { instances: moved }, Command::KeepInstances { instances: some }];
+            ground.record(pick(&commands, u8::from(c % 3 == 0)).into_iter().collect());
         }
         _ if c % 3 == 0 => drop(ground.remove(&some_app(dice))),
         _ => ground.pass(Duration::from_secs(u64::from(c))),

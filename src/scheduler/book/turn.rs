@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::demand::Demand;
 use super::fleet::Fleet;
+use super::groups::MOVING;
 use super::search::{Met, best_at_level, best_of, is_by_class, siblings_on};
 use super::tally::Seniority;
 use super::walk::Walk;
@@ -187,6 +188,9 @@ impl Progress {
             return;
         }
         let level = siblings_on(siblings, number);
+        if level >= MOVING {
+            return;
+        }
         self.met.levels.insert(level);
         if level < self.base || self.walks.contains_key(&level) {
             let walk = self.walks.entry(level).or_insert_with(|| Walk::of_nobody(demand));

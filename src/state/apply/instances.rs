@@ -28,6 +28,7 @@ pub(super) fn create(
             waiting_since: state.now,
             task: None,
             expunged: false,
+            shall_move: None,
         };
         state.instances.insert(id.clone(), row);
         state.by_app.insert((app.clone(), id.clone()), ());
@@ -102,6 +103,33 @@ pub(super) fn readmit(state: &mut ClusterState, ids: &[InstanceId], record: &mut
             continue;
         }
         row.expunged = false;
+        record.event(Event::GoalChanged(id.clone()));
+    }
+}
+
+pub(super) fn move_away(state: &mut ClusterState, asked: &[(InstanceId, String)], record: &mut Recorder) {
+    for (id, reason) in asked {
+        let may_move = |row: &InstanceRow| {
+            let is_within_reach = row.task.as_ref().is_some_and(|task| task.unreachable_since.is_none());
+            let is_wanted = row.goal == Goal::Running && !row.expunged && row.shall_move.is_none();
+            row.is_live() && is_within_reach && is_wanted
+        };
+        if !state.instances.get(id).is_some_and(|row| may_move(row)) {
+            continue;
+        }
+        let Some(row) = state.instances.get_mut(id) else { continue };
+        row.shall_move = Some(reason.clone());
+        record.event(Event::GoalChanged(id.clone()));
+    }
+}
+
+pub(super) fn keep(state: &mut ClusterState, ids: &[InstanceId], record: &mut Recorder) {
+    for id in ids {
+        if state.instances.get(id).is_none_or(|row| row.shall_move.is_none()) {
+            continue;
+        }
+        let Some(row) = state.instances.get_mut(id) else { continue };
+        row.shall_move = None;
         record.event(Event::GoalChanged(id.clone()));
     }
 }

@@ -100,6 +100,8 @@ fn apply_one(state: &mut ClusterState, command: &Command, record: &mut Recorder)
         Command::MarkInactive { instances } => instances::mark_inactive(state, instances, record),
         Command::Expunge { instances } => instances::expunge(state, instances, record),
         Command::Readmit { instances } => instances::readmit(state, instances, record),
+        Command::MoveInstances { instances } => instances::move_away(state, instances, record),
+        Command::KeepInstances { instances } => instances::keep(state, instances, record),
         Command::ResetDelay { app } => deployments::reset_delay(state, app, record),
         Command::Reap { requests_before } => reap(state, *requests_before),
     }

@@ -145,6 +145,7 @@ fn record_end(state: &mut ClusterState, id: &InstanceId, now: Timestamp, record:
     }
     if let Some(row) = state.instances.get_mut(id) {
         row.waiting_since = now;
+        row.shall_move = None; // It has left already, and may be placed anywhere.
     }
 }
 

@@ -126,6 +126,24 @@ fn a_log_entry_of_version_1_still_reads() {
     assert_eq!(read, entry);
 }
 
+/// Commands that came after version 1.
+fn later_commands() -> LogEntry {
+    let instance = InstanceId::new("team_web.instance-00000000-0000-4000-8000-000000000001");
+    let commands = vec![
+        Command::MoveInstances { instances: vec![(instance.clone(), "drained".into())] },
+        Command::KeepInstances { instances: vec![instance] },
+    ];
+    LogEntry { at: Timestamp::from_millis(1_767_225_600_002), commands }
+}
+
+#[test]
+fn a_log_entry_that_moves_instances_still_reads() {
+    let entry = later_commands();
+    let bytes = read_or_write("entry-moves.bin", &codec::encode(&entry));
+    let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
+    assert_eq!(read, entry);
+}
+
 /// Starts the only master of `dir` and waits until it leads.
 async fn start(dir: &Path) -> RaftHandle {
     let mut settings = RaftSettings::new(dir.to_owned(), vec![ADDRESS.into()], ADDRESS.into(), "http".into());

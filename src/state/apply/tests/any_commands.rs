@@ -29,7 +29,7 @@ fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
     let tasks: Vec<TaskId> = rows.iter().filter_map(|row| Some(row.task.as_ref()?.id.clone())).collect();
     let under_way: Vec<DeploymentId> = state.deployments.iter().map(|(id, _)| id.clone()).collect();
     let id = deployment(&format!("d{}", state.index));
-    Some(match kind % 20 {
+    Some(match kind % 22 {
         0 => an_agent(pick(&AGENTS, a)?).cpus(1.0).ports(31_000, 31_010).run(u64::from(b % 4)).register(),
         1 => Command::SetHeldPorts { agent, ports: PortRanges::of([31_000 + u16::from(b % 10)]) },
         2 => {
@@ -72,6 +72,10 @@ fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
             let agent = if c % 8 == 0 { agent } else { owner };
             Command::RecordStatuses { agent, statuses: vec![(pick(&tasks, a)?, status)] }
         }
+        20 => {
+            Command::MoveInstances { instances: some.into_iter().map(|id| (id, "test".to_owned())).collect() }
+        }
+        21 => Command::KeepInstances { instances: some },
         17 => Command::MarkInactive { instances: some },
         18 => Command::Expunge { instances: some },
         _ if c % 2 == 0 => Command::Readmit { instances: some },
