@@ -13,6 +13,8 @@ pub mod state;
 pub mod planner;
 pub mod scheduler;
 
+pub mod forecast;
+
 pub mod line;
 pub mod store;
 pub mod telemetry;

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::control::{Control, ControlError};
 use crate::domain::Timestamp;
+use crate::forecast::Resilience;
 use crate::store::{Leadership, Master, StateStore, View};
 use crate::telemetry::Registry;
 use crate::world::Clock;
@@ -28,6 +29,8 @@ pub struct Context {
     pub members: Arc<dyn Members>,
     /// Hands leadership over.
     pub abdicate: Arc<dyn Abdicate>,
+    /// Which agents could be lost; nothing while this master does not lead, or has not looked yet.
+    pub resilience: watch::Receiver<Option<Arc<Resilience>>>,
 }
 
 impl Context {

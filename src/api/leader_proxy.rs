@@ -101,7 +101,8 @@ fn is_answered_by_all(request: &Request) -> bool {
     let is_own = matches!(path, "/" | "/ui" | "/ping" | "/ready" | "/metrics" | "/v1/members")
         || path.starts_with("/ui/")
         || path.starts_with("/metrics/");
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // A question changes nothing, though it comes with a body.
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD) || path == "/v1/what-if";
     is_own || (is_read && Query::parse(request.uri().query().unwrap_or_default()).is_stale())
 }
 

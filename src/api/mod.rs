@@ -51,6 +51,12 @@ pub fn router(context: Context) -> Router {
         .route("/metrics/prometheus", get(ops::metrics_prometheus))
         .route("/v1/offers", get(v1::offers))
         .route("/v1/agents", get(v1::agents))
+        .route("/v1/resilience", get(v1::resilience::show))
+        .route(
+            "/v1/rebalance",
+            get(v1::rebalance::plan).post(v1::rebalance::apply).delete(v1::rebalance::stop),
+        )
+        .route("/v1/what-if", post(v1::what_if::ask))
         .route("/v1/members", get(v1::members))
         .route("/v1/members/replace", post(v1::replace_member))
         .merge(v2_routes())

@@ -1,5 +1,9 @@
 //! Our own paths: what Marathon never had. Unknown fields and parameters are refused here.
 
+pub(super) mod rebalance;
+pub(super) mod resilience;
+pub(super) mod what_if;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -9,7 +9,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 
 use super::explained::explained;
-use super::{ExitError, exit_code};
+use super::foretold::{foretold, question};
+use super::rebalanced::rebalanced;
+use super::{ExitError, RebalanceFlags, WhatIfFlags, exit_code};
 use crate::settings::Address;
 use crate::world::net::TcpStream;
 
@@ -73,6 +75,44 @@ pub async fn explain(master: &Asked, app: &str) -> Result<(), ExitError> {
     print(&explained(&ask(master, Method::GET, &path, None).await?))
 }
 
+/// Prints what would become of the cluster.
+///
+/// # Errors
+/// The master does not answer, or says no; and with [`exit_code::WAITS`] when something would wait.
+pub async fn what_if(master: &Asked, wish: &WhatIfFlags) -> Result<(), ExitError> {
+    let path = if wish.force { "/v1/what-if?force=true" } else { "/v1/what-if" };
+    let answer = ask(master, Method::POST, path, Some(question(wish)?)).await?;
+    let (text, all_would_run) = foretold(&answer);
+    print(&text)?;
+    if all_would_run {
+        return Ok(());
+    }
+    Err(ExitError::new(exit_code::WAITS, "not everything would run where it should; see above"))
+}
+
+/// Prints which tasks had better run elsewhere, or has them moved.
+///
+/// # Errors
+/// The master does not answer, or says no.
+pub async fn rebalance(master: &Asked, flags: &RebalanceFlags) -> Result<(), ExitError> {
+    if flags.stop {
+        let answer = ask(master, Method::DELETE, "/v1/rebalance", None).await?;
+        let stopped = answer.get("stopped").and_then(Value::as_u64).unwrap_or(0);
+        return print(&format!("{stopped} instances stay where they are\n"));
+    }
+    let limits = [("maxMoves", flags.max_moves), ("maxMovesPerApp", flags.max_moves_per_app)];
+    let limits = limits.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let answer = if flags.apply {
+        let body: serde_json::Map<String, Value> =
+            limits.map(|(name, value)| (name.to_owned(), value.into())).collect();
+        ask(master, Method::POST, "/v1/rebalance", Some(Value::Object(body))).await?
+    } else {
+        let query: Vec<String> = limits.map(|(name, value)| format!("{name}={value}")).collect();
+        ask(master, Method::GET, &format!("/v1/rebalance?{}", query.join("&")), None).await?
+    };
+    print(&rebalanced(&answer, flags.apply))
+}
+
 /// Asks `master` to put `new` in the place of `old`.
 ///
 /// # Errors
@@ -126,11 +166,23 @@ async fn ask(master: &Asked, method: Method, path: &str, body: Option<Value>) ->
         Ok(Err(error)) => Err(failed(url, &format!("{error:#}"))),
         Ok(Ok((status, body))) if status.is_success() => Ok(body),
         Ok(Ok((status, body))) => {
-            let said = body.get("message").and_then(Value::as_str).map(str::to_owned);
-            let said = said.unwrap_or_else(|| body.to_string());
+            let said = said_no(&body);
             Err(ExitError::new(exit_code::FAILED, format!("the master at {url} answers {status}: {said}")))
         }
     }
+}
+
+/// The message of a no, and what is wrong where.
+fn said_no(body: &Value) -> String {
+    let Some(message) = body.get("message").and_then(Value::as_str) else { return body.to_string() };
+    let details = body.get("details").and_then(Value::as_array).into_iter().flatten();
+    let broken = details.filter_map(|detail| {
+        let errors = detail.get("errors").and_then(Value::as_array)?.iter().filter_map(Value::as_str);
+        let errors: Vec<&str> = errors.filter(|error| !message.contains(error)).collect();
+        let path = detail.get("path").and_then(Value::as_str)?;
+        (!errors.is_empty()).then(|| format!("\n  {path}: {}", errors.join("; ")))
+    });
+    format!("{message}{}", broken.collect::<String>())
 }
 
 fn failed(url: &str, reason: &str) -> ExitError {

@@ -17,6 +17,8 @@ pub mod exit_code {
     pub const DATA: u8 = 3;
     /// An address to listen on is taken.
     pub const PORT: u8 = 4;
+    /// What was asked about would leave something waiting.
+    pub const WAITS: u8 = 5;
 }
 
 /// Why the process ends now.

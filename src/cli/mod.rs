@@ -6,6 +6,8 @@
 pub mod ask;
 mod exit;
 mod explained;
+mod foretold;
+mod rebalanced;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -43,6 +45,20 @@ pub enum Command {
         at: MasterAt,
         /// Path of the app.
         app: String,
+    },
+    /// Say what would become of the cluster.
+    WhatIf {
+        /// Who is asked.
+        at: MasterAt,
+        /// What to suppose.
+        wish: WhatIfFlags,
+    },
+    /// Say which instances had better be elsewhere, or have them moved.
+    Rebalance {
+        /// Who is asked.
+        at: MasterAt,
+        /// What to do.
+        flags: RebalanceFlags,
     },
     /// Print a fresh secret for a cluster.
     SecretCreate,
@@ -103,6 +119,20 @@ enum Typed {
         /// Path of the app, such as /web
         app: String,
     },
+    /// What would become of the cluster; exit code 5 when something would wait
+    WhatIf {
+        #[command(flatten)]
+        at: MasterAt,
+        #[command(flatten)]
+        wish: WhatIfFlags,
+    },
+    /// Which tasks had better run elsewhere; with --apply they move, replacements first
+    Rebalance {
+        #[command(flatten)]
+        at: MasterAt,
+        #[command(flatten)]
+        flags: RebalanceFlags,
+    },
     /// Secrets that keep strangers off the cluster port
     #[command(subcommand)]
     Secret(Secret),
@@ -159,6 +189,52 @@ pub struct MasterAt {
     pub http_credentials: Option<PathBuf>,
 }
 
+/// What to suppose; each may be said more than once.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct WhatIfFlags {
+    /// An agent is lost: its id or host name
+    #[arg(long, value_name = "AGENT")]
+    pub lose: Vec<String>,
+    /// An agent is emptied and gets nothing new: its id or host name
+    #[arg(long, value_name = "AGENT")]
+    pub drain: Vec<String>,
+    /// So many agents join, with 'cpus:8;mem:16384'; other words are attributes: 'cpus:8;mem:16384;rack:r9'
+    #[arg(long, num_args = 2, value_names = ["COUNT", "RESOURCES"])]
+    pub add: Vec<String>,
+    /// An app gets so many instances
+    #[arg(long, num_args = 2, value_names = ["APP", "INSTANCES"])]
+    pub scale: Vec<String>,
+    /// An app comes, or changes: the file that would be PUT
+    #[arg(long, value_name = "FILE")]
+    pub app: Vec<PathBuf>,
+    /// An app goes
+    #[arg(long, value_name = "APP")]
+    pub delete: Vec<String>,
+    /// Deployments in the way are cancelled
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What to do about tasks that had better run elsewhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+pub struct RebalanceFlags {
+    /// Only say it [default]
+    #[arg(long, conflicts_with_all = ["apply", "stop"])]
+    pub plan: bool,
+    /// Have them moved
+    #[arg(long, conflicts_with = "stop")]
+    pub apply: bool,
+    /// Take back what was asked and not done yet
+    #[arg(long)]
+    pub stop: bool,
+    /// So many may move at a time [default: 10]
+    #[arg(long, value_name = "COUNT")]
+    pub max_moves: Option<u32>,
+    /// So many of one app may move at a time [default: 2]
+    #[arg(long, value_name = "COUNT")]
+    pub max_moves_per_app: Option<u32>,
+}
+
 /// Reads this process' arguments, environment and settings file.
 ///
 /// # Errors
@@ -189,6 +265,8 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
         Typed::Members(Members::List(at)) => Command::MembersList { at },
         Typed::Members(Members::Replace { at, old, new }) => Command::MembersReplace { at, old, new },
         Typed::Explain { at, app } => Command::Explain { at, app },
+        Typed::WhatIf { at, wish } => Command::WhatIf { at, wish },
+        Typed::Rebalance { at, flags } => Command::Rebalance { at, flags },
         Typed::Secret(Secret::Create) => Command::SecretCreate,
         Typed::Secret(Secret::Agent { cluster_secret_file }) => Command::SecretAgent { cluster_secret_file },
         Typed::Hello { port } => Command::Hello { port },
@@ -215,7 +293,9 @@ mod tests {
         for subcommand in Arguments::command().get_subcommands() {
             for argument in subcommand.get_arguments().filter(|argument| !argument.is_positional()) {
                 let Some(long) = argument.get_long() else { continue };
-                if ["help", "version", "config"].contains(&long) || subcommand.get_name() == "hello" {
+                if ["help", "version", "config"].contains(&long)
+                    || ["hello", "what-if", "rebalance"].contains(&subcommand.get_name())
+                {
                     continue;
                 }
                 let twin = format!("PLATFORMD_{}", long.replace('-', "_").to_uppercase());
@@ -232,6 +312,13 @@ mod tests {
         assert!(dev.fresh);
         assert_eq!((dev.file, dev.masters), (Some(PathBuf::from("app.json")), 3));
         assert_eq!(parse_words("shim /x").unwrap(), Command::Shim { dir: "/x".into() });
+        let Command::WhatIf { wish, .. } =
+            parse_words("what-if --lose a --add 2 cpus:8;mem:1 --add 1 cpus:1;mem:1 --scale /web 50")
+                .unwrap()
+        else {
+            panic!("not what-if");
+        };
+        assert_eq!((wish.lose.len(), wish.add.len(), wish.scale), (1, 4, vec!["/web".into(), "50".into()]));
         assert_eq!(
             parse_words("members replace 7 127.0.0.1:5052 --url http://m:1").unwrap(),
             Command::MembersReplace {

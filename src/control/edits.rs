@@ -47,7 +47,8 @@ impl Control {
                 return Err(ControlError::TooManyDeployments(DEPLOYMENTS_MAX));
             }
             let version = self.next_version(&view);
-            let planned = plan(&view, &edits, sentenced, version)?;
+            let each: Vec<(&AppId, &Edit)> = edits.iter().map(|(app, edit)| (app, edit)).collect();
+            let planned = plan(&view, &each, sentenced, version)?;
             let start = StartDeployment {
                 id: id.clone(),
                 version,
@@ -98,10 +99,10 @@ fn earlier_answer(
 }
 
 /// A request, thought through on one state.
-struct Planned {
-    plan: crate::domain::Plan,
-    changes: Vec<AppChange>,
-    assigned_ports: Vec<u16>,
+pub(super) struct Planned {
+    pub(super) plan: crate::domain::Plan,
+    pub(super) changes: Vec<AppChange>,
+    pub(super) assigned_ports: Vec<u16>,
     created: bool,
     asked: Option<AppVersion>,
 }
@@ -109,9 +110,9 @@ struct Planned {
 /// What one edit wants: new content and whether to replace instances regardless; nothing when the app goes.
 type Target = Option<(RunSpec, bool)>;
 
-fn plan(
+pub(super) fn plan(
     state: &ClusterState,
-    edits: &[(AppId, Edit)],
+    edits: &[(&AppId, &Edit)],
     sentenced: &Sentenced,
     version: SpecVersion,
 ) -> Result<Planned, ControlError> {
@@ -124,7 +125,7 @@ fn plan(
         asked: None,
     };
     let mut targets: Vec<(AppId, Target)> = Vec::new();
-    for (app, edit) in edits {
+    for (app, edit) in edits.iter().copied() {
         let target = target_of(state, app, edit)?;
         let Some((mut spec, restart)) = target else {
             targets.push((app.clone(), None));

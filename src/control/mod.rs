@@ -6,18 +6,22 @@
 mod deployments;
 mod edits;
 mod error;
+mod rebalance;
 mod service_ports;
 mod tasks;
+mod what_if;
 
 use std::sync::Arc;
 
 use crate::domain::{AppId, AppVersion, DeploymentId, RunSpec, SpecVersion, Timestamp};
 use crate::state::{Applied, Command, Refusal, RequestKey};
-use crate::store::{StateStore, View};
+use crate::store::StateStore;
 use crate::world::Clock;
 
 pub use error::ControlError;
+pub use rebalance::{MOVES_MAX, MOVES_MAX_MOST, MOVES_PER_APP_MAX};
 pub use tasks::Kill;
+pub use what_if::{ADDED_MAX, Addition, WHAT_IF_TIME_MAX, WHAT_IFS_MAX, WhatIf};
 
 /// Deployments that may run at once. Source: Marathon's `max_running_deployments`.
 pub const DEPLOYMENTS_MAX: usize = 100;
@@ -77,12 +81,15 @@ pub struct Control {
     clock: Arc<dyn Clock>,
     /// Held while one request is planned and recorded.
     turn: tokio::sync::Mutex<()>,
+    /// As many as questions may be worked on.
+    what_ifs: Arc<tokio::sync::Semaphore>,
 }
 
 impl Control {
     /// Over a store; `clock` only stamps versions.
     pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock, turn: tokio::sync::Mutex::new(()) }
+        let what_ifs = Arc::new(tokio::sync::Semaphore::new(WHAT_IFS_MAX));
+        Self { store, clock, turn: tokio::sync::Mutex::new(()), what_ifs }
     }
 
     /// The store, for reads.
@@ -108,7 +115,7 @@ impl Control {
     }
 
     /// A version later than every one given before.
-    fn next_version(&self, view: &View) -> SpecVersion {
+    fn next_version(&self, view: &crate::state::ClusterState) -> SpecVersion {
         let now = Timestamp::from_millis(self.clock.now_millis());
         let after_last = view.last_version.0.plus(std::time::Duration::from_millis(1));
         SpecVersion(now.max(view.now).max(after_last))

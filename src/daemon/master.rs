@@ -86,6 +86,9 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
     let leading = Arc::new(LeaderStats::default());
     let stats = Arc::clone(&leading);
     registry.add_source(Box::new(move |samples| sources::of_leading(&stats, samples)));
+    let (resilience, shown) = watch::channel(None);
+    let seen = shown.clone();
+    registry.add_source(Box::new(move |samples| sources::of_resilience(&seen, samples)));
     let duties = LeaderScope {
         store: Arc::clone(&store),
         clock: Arc::clone(&clock),
@@ -93,6 +96,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         limits: config.liveness,
         stats: leading,
         metrics: registry.scheduling(),
+        resilience: Arc::new(resilience),
     };
     let context = api::Context {
         control: Arc::clone(&control),
@@ -102,6 +106,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         metrics: registry,
         members: Arc::new(doors::Members(raft.membership())),
         abdicate: Arc::new(doors::Abdicate { raft: raft.clone(), runtime: config.raft_runtime.clone() }),
+        resilience: shown,
     };
     let router = api::guarded(api::router(context), config.credentials);
     let tasks = vec![

@@ -46,6 +46,10 @@ pub fn run(command: Command) -> Result<(), ExitError> {
             main_runtime()?.block_on(cli::ask::members_replace(&master_at(at)?, &old, &new))
         }
         Command::Explain { at, app } => main_runtime()?.block_on(cli::ask::explain(&master_at(at)?, &app)),
+        Command::WhatIf { at, wish } => main_runtime()?.block_on(cli::ask::what_if(&master_at(at)?, &wish)),
+        Command::Rebalance { at, flags } => {
+            main_runtime()?.block_on(cli::ask::rebalance(&master_at(at)?, &flags))
+        }
         Command::SecretCreate => secrets::create(),
         Command::SecretAgent { cluster_secret_file } => secrets::agent(&cluster_secret_file),
         Command::Shim { dir } => std::process::exit(crate::agent::shim::main(&dir)),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::dispatcher::{Contact, Sessions};
 use crate::domain::{Goal, Resources, TaskState};
+use crate::forecast::Resilience;
 use crate::leader::LeaderStats;
 use crate::raft::{FSYNC_BUCKETS_US, RaftStats};
 use crate::state::{ClusterState, Presence};
@@ -90,6 +92,14 @@ fn groups(view: &ClusterState) -> usize {
         }
     }
     groups.len()
+}
+
+/// Says which agents could be lost; only the leader looks.
+pub fn of_resilience(shown: &watch::Receiver<Option<Arc<Resilience>>>, samples: &mut Samples) {
+    let Some(look) = shown.borrow().clone() else { return };
+    samples.set_count(&metrics::AGENTS_DISPENSABLE, &[], count(look.survey.dispensable()));
+    samples.set_count(&metrics::AGENTS_INDISPENSABLE, &[], count(look.survey.indispensable.len()));
+    samples.set(&metrics::RESILIENCE_LOOK, &[], look.took.as_secs_f64());
 }
 
 /// Says how agents are connected; only the leader knows.

@@ -8,6 +8,7 @@ mod agent_liveness;
 mod deployments;
 mod instances;
 mod reaper;
+mod resilience;
 mod scheduling;
 mod scope;
 mod stats;
@@ -18,6 +19,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 pub use agent_liveness::{Contacts, LivenessLimits};
+pub use resilience::ResilienceBoard;
 pub use scope::LeaderScope;
 pub use stats::LeaderStats;
 pub use term::{LeaderStore, Unrecorded};

@@ -14,6 +14,7 @@ use super::agent_liveness::{AgentLiveness, Contacts, LivenessLimits};
 use super::deployments::Deployments;
 use super::instances::Instances;
 use super::reaper::Reaper;
+use super::resilience::{ResilienceBoard, Watchman};
 use super::scheduling::Scheduling;
 use super::tend::tend;
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
@@ -44,6 +45,8 @@ pub struct LeaderScope {
     pub stats: Arc<LeaderStats>,
     /// Figures of each scheduling cycle.
     pub metrics: SchedulingMetrics,
+    /// Where it shows which agents could be lost.
+    pub resilience: Arc<ResilienceBoard>,
 }
 
 impl LeaderScope {
@@ -100,6 +103,9 @@ impl LeaderScope {
                 Scheduling::new(store, contacts(), self.limits, stats(), self.metrics.clone())
             }),
             Duty::new(store(), Reaper::new),
+            Duty::new(store(), |store| {
+                Watchman::new(store, contacts(), self.limits, Arc::clone(&self.resilience))
+            }),
         ]
     }
 }

@@ -68,6 +68,7 @@ struct Cluster {
     clock: Arc<ManualClock>,
     played: Arc<Played>,
     stats: Arc<LeaderStats>,
+    resilience: watch::Receiver<Option<Arc<crate::forecast::Resilience>>>,
     shutdown: CancellationToken,
     leader: Option<JoinHandle<()>>,
     deployments: u32,
@@ -81,6 +82,7 @@ impl Cluster {
         let played = Arc::new(Played { lines: Mutex::default(), changes: watch::channel(0).0 });
         let stats = Arc::new(LeaderStats::default());
         let shutdown = CancellationToken::new();
+        let (board, resilience) = watch::channel(None);
         let scope = LeaderScope {
             store: Arc::clone(&store) as Arc<dyn StateStore>,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -88,9 +90,10 @@ impl Cluster {
             limits: LivenessLimits::default(),
             stats: Arc::clone(&stats),
             metrics: Registry::master().scheduling(),
+            resilience: Arc::new(board),
         };
         let leader = Some(spawn(scope.run(shutdown.clone())));
-        let mut cluster = Self { store, clock, played, stats, shutdown, leader, deployments: 0 };
+        let mut cluster = Self { store, clock, played, stats, resilience, shutdown, leader, deployments: 0 };
         (1..=agents).for_each(|at| cluster.join(&format!("a{at}")));
         cluster.pass(SECOND).await;
         cluster
@@ -98,6 +101,18 @@ impl Cluster {
 
     fn state(&self) -> Arc<ClusterState> {
         self.store.snapshot()
+    }
+
+    /// Waits for what is worked out on a thread of its own, to which time does not stand still.
+    async fn shows<T: PartialEq + std::fmt::Debug>(&mut self, what: impl Fn(&Self) -> T, wanted: T) {
+        for _ in 0..5_000 {
+            if what(self) == wanted {
+                return;
+            }
+            self.pass(Duration::from_millis(1)).await;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(what(self), wanted);
     }
 
     fn join(&mut self, agent: &str) {
@@ -372,6 +387,36 @@ async fn an_idle_leader_records_nothing() {
     let index = cluster.state().index;
     cluster.pass(90 * SECOND).await;
     assert_eq!(cluster.state().index, index);
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_looks_now_and_then_which_agents_could_be_lost() {
+    let mut cluster = Cluster::with_agents(2).await;
+    cluster.deploy(&an_app("/web").instances(4).cpus(3.0));
+    cluster.pass(5 * SECOND).await;
+    let found = |cluster: &Cluster| {
+        let look = cluster.resilience.borrow().clone()?;
+        Some((look.survey.agents, look.survey.dispensable()))
+    };
+    assert_eq!(found(&cluster), None, "agents may still be on their way to a new leader");
+    cluster.pass(6 * SECOND).await;
+    cluster.shows(found, Some((2, 0))).await;
+    // Nothing changes: it does not look again.
+    let look = cluster.resilience.borrow().clone().unwrap();
+    cluster.pass(60 * SECOND).await;
+    assert!(Arc::ptr_eq(&look, &cluster.resilience.borrow().clone().unwrap()));
+    cluster.join("a3");
+    cluster.shows(found, Some((3, 3))).await;
+    // A change right after a look waits for the pause.
+    cluster.join("a4");
+    cluster.pass(5 * SECOND).await;
+    assert_eq!(found(&cluster), Some((3, 3)));
+    cluster.pass(6 * SECOND).await;
+    cluster.shows(found, Some((4, 4))).await;
+    cluster.store.set_leads(1, false);
+    cluster.pass(SECOND).await;
+    assert_eq!(found(&cluster), None, "only a leader knows");
     cluster.stop().await;
 }
 

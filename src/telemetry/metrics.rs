@@ -152,6 +152,12 @@ metrics! {
 
     AGENTS = "platformd_agents" Gauge Count Master ["presence"]
         "Agents by presence: connected, disconnected, suspect, unreachable";
+    AGENTS_DISPENSABLE = "platformd_agents_dispensable" Gauge Count Master []
+        "Agents that could each be lost alone with everything still placed; on the leader, once it has looked";
+    AGENTS_INDISPENSABLE = "platformd_agents_indispensable" Gauge Count Master []
+        "Agents whose loss would leave instances without a place; GET /v1/resilience names them";
+    RESILIENCE_LOOK = "platformd_resilience_look_duration_seconds" Gauge Seconds Master []
+        "Time that the latest look for such agents took";
     CAPACITY = "platformd_resource_capacity" Gauge Count Master ["resource"]
         "What all agents have: cpus, mem and disk in MiB, gpus, ports";
     USED = "platformd_resource_used" Gauge Count Master ["resource"]

@@ -8,9 +8,8 @@
 mod builders;
 #[cfg(not(feature = "sim"))]
 pub mod image;
-mod obedience;
 mod playground;
 
+pub use crate::forecast::obedient_news;
 pub use builders::{AgentBuilder, AppBuilder, an_agent, an_app};
-pub use obedience::obedient_news;
 pub use playground::Playground;

@@ -14,15 +14,19 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("protocol", &["domain"]),
     ("scheduler", &["domain", "state"]),
     ("planner", &["domain", "state"]),
+    ("forecast", &["domain", "state", "scheduler", "planner"]),
     ("store", &["domain", "state", "world"]),
     ("line", &["world"]),
     ("telemetry", &[]),
     ("raft", &["domain", "state", "store", "line", "telemetry", "world"]),
     ("dispatcher", &["domain", "state", "protocol", "store", "line", "telemetry", "world"]),
     ("agent", &["domain", "protocol", "line", "telemetry", "world"]),
-    ("control", &["domain", "state", "planner", "scheduler", "store", "telemetry", "world"]),
-    ("leader", &["domain", "state", "planner", "scheduler", "store", "dispatcher", "telemetry", "world"]),
-    ("api", &["domain", "state", "scheduler", "control", "store", "telemetry", "world"]),
+    ("control", &["domain", "state", "planner", "scheduler", "forecast", "store", "telemetry", "world"]),
+    (
+        "leader",
+        &["domain", "state", "planner", "scheduler", "forecast", "store", "dispatcher", "telemetry", "world"],
+    ),
+    ("api", &["domain", "state", "scheduler", "forecast", "control", "store", "telemetry", "world"]),
     ("testkit", EVERYTHING),
     ("top", EVERYTHING),
 ];
@@ -34,6 +38,7 @@ const EVERYTHING: &[&str] = &[
     "protocol",
     "scheduler",
     "planner",
+    "forecast",
     "store",
     "line",
     "telemetry",
@@ -52,7 +57,7 @@ const EVERYTHING: &[&str] = &[
 ];
 
 /// Rooms that give the same answer for the same question, on every machine and in every run.
-const PURE: &[&str] = &["domain", "state", "protocol", "scheduler", "planner"];
+const PURE: &[&str] = &["domain", "state", "protocol", "scheduler", "planner", "forecast"];
 
 /// What a pure room must not say, and why.
 const IMPURE: &[(&str, &str)] = &[

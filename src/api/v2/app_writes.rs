@@ -214,6 +214,13 @@ async fn change_all(
     Ok(response)
 }
 
+/// One definition that names its app itself, as an edit; what is missing stays as it is.
+pub(in crate::api) fn put_in_list(body: Value) -> Result<(AppId, Edit), AppError> {
+    let app = id_in(&body)?;
+    let asked = asked(&app, body, true)?;
+    Ok((app, asked.merge.into_edit(true)))
+}
+
 /// The id that an element of a list has to name.
 fn id_in(body: &Value) -> Result<AppId, AppError> {
     let update: AppUpdate = decode_update(body)?;

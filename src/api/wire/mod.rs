@@ -14,5 +14,7 @@ pub mod number;
 pub mod offer;
 pub mod queue;
 mod reader;
+pub mod rebalance;
 pub mod selector;
 pub mod task;
+pub mod what_if;

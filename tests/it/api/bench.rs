@@ -13,6 +13,7 @@ use platformd::domain::{
     AgentId, AgentInfo, AppId, Incarnation, InstanceId, PortRanges, Resources, Scalar, TaskId, TaskState,
     TaskStatus, Timestamp,
 };
+use platformd::forecast::Resilience;
 use platformd::state::{Applied, Command, Placement};
 use platformd::store::in_memory::InMemoryStore;
 use platformd::store::{Leadership, Master, ProposeError, ReadError, StateStore, View};
@@ -37,6 +38,7 @@ pub struct Bench {
     pub store: Arc<Led>,
     pub clock: Arc<ManualClock>,
     pub outside: Arc<Outside>,
+    pub resilience: watch::Sender<Option<Arc<Resilience>>>,
 }
 
 /// A store whose leadership a test decides.
@@ -170,6 +172,7 @@ impl Bench {
             quorum_is_lost: Mutex::default(),
         });
         let outside = Arc::new(Outside::default());
+        let resilience = watch::channel(None).0;
         let context = Context {
             control: Arc::new(Control::new(store.clone(), clock.clone())),
             clock: clock.clone(),
@@ -178,8 +181,9 @@ impl Bench {
             metrics: Arc::new(Registry::master()),
             members: outside.clone(),
             abdicate: outside.clone(),
+            resilience: resilience.subscribe(),
         };
-        Self { router: router(context), store, clock, outside }
+        Self { router: router(context), store, clock, outside, resilience }
     }
 
     pub fn state(&self) -> View {

@@ -4,6 +4,7 @@ mod apps;
 mod bad_input;
 mod bench;
 mod everywhere;
+mod foresight;
 mod proxy;
 mod serving;
 mod tasks;

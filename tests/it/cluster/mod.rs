@@ -3,6 +3,7 @@
 mod agents;
 mod dev;
 mod docker;
+mod foresight;
 mod masters;
 mod members;
 mod rig;

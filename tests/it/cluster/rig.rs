@@ -114,6 +114,18 @@ impl Cluster {
         self.agents[n] = Some(Process::start(&words));
     }
 
+    /// One agent more.
+    pub fn add_agent(&mut self) {
+        let n = self.agents.len();
+        self.agents.push(None);
+        self.resources.push(format!("cpus:4;mem:2048;disk:1000;{}", task_ports()));
+        self.start_agent(n);
+        eventually("the new agent registers", || {
+            let listed = self.ask("/v1/agents")?.json();
+            (listed["agents"].as_array()?.len() > n).then_some(())
+        });
+    }
+
     pub fn data_dir(&self, name: &str) -> String {
         self.dir.path().join(name).to_string_lossy().into_owned()
     }

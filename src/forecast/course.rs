@@ -1,0 +1,145 @@
+//! A private copy of the state, and the deciders that move it on.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::obedient_news;
+use crate::domain::{AgentId, AppId, InstanceId, Timestamp};
+use crate::planner;
+use crate::scheduler::{Book, CycleReport};
+use crate::state::{Applied, ClusterState, Command, LogEntry, apply};
+
+/// Rounds that one course plays at most: enough to place a million instances, and to upgrade
+/// hundreds one after another. More means that something never comes to rest.
+pub const ROUNDS_MAX: usize = 1_000;
+
+/// Time that passes between two entries, so that later ones are later.
+const STEP: Duration = Duration::from_millis(1);
+
+/// How a course ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// Nothing would change any more.
+    Reached,
+    /// [`ROUNDS_MAX`] rounds were played and it still moved.
+    RoundsSpent,
+    /// Whoever asked wanted no more of it.
+    Stopped,
+}
+
+/// A copy of a state that lives on by itself.
+#[derive(Clone, Debug)]
+pub struct Course {
+    state: ClusterState,
+    now: Timestamp,
+    excluded: BTreeSet<AgentId>,
+    book: Book,
+    minted: u128,
+}
+
+impl Course {
+    /// Begins at `state`, where the agents of `excluded` get nothing new. Costs next to nothing.
+    pub fn start(state: &ClusterState, excluded: BTreeSet<AgentId>, now: Timestamp) -> Self {
+        Self { state: state.clone(), now: now.max(state.now), excluded, book: Book::default(), minted: 0 }
+    }
+
+    /// What is so far.
+    pub fn state(&self) -> &ClusterState {
+        &self.state
+    }
+
+    /// What time it is by now.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Agents that get nothing new.
+    pub fn excluded(&self) -> &BTreeSet<AgentId> {
+        &self.excluded
+    }
+
+    /// These agents get nothing new either.
+    pub fn exclude(&mut self, agents: impl IntoIterator<Item = AgentId>) {
+        self.excluded.extend(agents);
+    }
+
+    /// Records commands, as one entry of the log would.
+    pub fn record(&mut self, commands: Vec<Command>) -> Applied {
+        self.now = self.now.plus(STEP);
+        let index = self.state.index.saturating_add(1);
+        apply(&mut self.state, index, &LogEntry { at: self.now, commands })
+    }
+
+    /// Plays until nothing changes. `may_go_on` is asked before each round.
+    pub fn play(&mut self, may_go_on: &mut dyn FnMut() -> bool) -> Rest {
+        for _ in 0..ROUNDS_MAX {
+            if !may_go_on() {
+                return Rest::Stopped;
+            }
+            let (wishes, absence) = self.plan();
+            let report = self.place();
+            let news = self.obey();
+            if wishes + report.placements.len() + news > 0 {
+                continue;
+            }
+            // Pauses after failures end, and who is away for long is given up.
+            let later = [absence, report.next_look].into_iter().flatten().filter(|at| *at > self.now);
+            match later.min() {
+                Some(at) => self.now = at,
+                None => return Rest::Reached,
+            }
+        }
+        Rest::RoundsSpent
+    }
+
+    /// What the planner wants of every deployment and of apps outside them.
+    fn plan(&mut self) -> (usize, Option<Timestamp>) {
+        let (state, minted) = (&self.state, &mut self.minted);
+        let mut mint = |app: &AppId| fresh_id(state, app, minted);
+        let rows = state.deployments.values();
+        let mut intents: Vec<_> = rows.flat_map(|row| planner::advance(state, row, &mut mint)).collect();
+        let wanted = planner::reconcile(state, self.now, &mut mint);
+        intents.extend(wanted.intents);
+        let wishes = intents.len();
+        if wishes > 0 {
+            self.record(intents.into_iter().map(Command::from).collect());
+        }
+        (wishes, wanted.next_look)
+    }
+
+    /// One scheduling cycle, recorded.
+    pub(super) fn place(&mut self) -> CycleReport {
+        let report = self.book.cycle(&self.state, &self.excluded, self.now);
+        if !report.placements.is_empty() {
+            let placements = report.placements.clone();
+            let seen_at = self.state.index;
+            self.record(vec![Command::LaunchTasks { placements, seen_at }]);
+        }
+        report
+    }
+
+    /// Agents within reach obey.
+    fn obey(&mut self) -> usize {
+        let news = obedient_news(&self.state, self.now, |_| true);
+        let count = news.len();
+        if count > 0 {
+            self.record(news);
+        }
+        count
+    }
+}
+
+/// An id that nobody has; `minted` counts on.
+pub(super) fn fresh_id(state: &ClusterState, app: &AppId, minted: &mut u128) -> InstanceId {
+    loop {
+        *minted = minted.saturating_add(1);
+        let id = InstanceId::mint(app, uuid::Uuid::from_u128(*minted));
+        // Real ids are drawn by chance; one of these among them would be a wonder.
+        if !state.instances.contains(&id) {
+            return id;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+//! Which running instances had better be elsewhere, and where they would go.
+//!
+//! Candidates are tried one after the other on a copy, each placed by the real scheduler. What is
+//! left over is then played as a whole, and stays in the plan only when the cluster is better
+//! for it: fewer instances that stand against a rule, or as many and the fullest agents less
+//! full. Each plan that is carried out so takes the cluster a step down a finite stair, and
+//! nothing moves to and fro.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::course::fresh_id;
+use super::{Course, Outcome, Rest, Spot};
+use crate::domain::{AgentId, AppId, Goal, InstanceId, TaskState, TaskStatus, Timestamp};
+use crate::planner::replaces_before_it_stops;
+use crate::scheduler::{Book, explain_without, load, misplaced};
+use crate::state::{ClusterState, Command, InstanceRow, LogEntry, Placement, Presence, apply};
+
+/// An instance moves for the sake of load only when the agent that it leaves is so much fuller
+/// than the one that it comes to will be, in millionths: less is not worth a restart.
+pub const LOAD_GAP: u64 = 200_000;
+
+/// Instances that are tried for one plan at most.
+const TRIES_MAX: usize = 2_000;
+
+/// Contents that are tried on one agent, the largest first.
+const TRIES_PER_AGENT_MAX: usize = 8;
+
+/// How much may move at a time; what moves already counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Instances in all.
+    pub moves_max: usize,
+    /// Instances of one app.
+    pub moves_per_app_max: usize,
+}
+
+/// What had better be elsewhere, as of one state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebalance {
+    /// State index that was looked at.
+    pub index: u64,
+    /// Instances to move, with the places they would have.
+    pub moves: Vec<PlannedMove>,
+    /// Instances that had better be elsewhere and stay, and why.
+    pub kept: Vec<Kept>,
+    /// Instances that move already.
+    pub under_way: Vec<UnderWay>,
+}
+
+/// One instance to move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedMove {
+    /// Which, and where it is.
+    pub from: Spot,
+    /// Agent on which another would take its place.
+    pub to: AgentId,
+    /// Name of that machine.
+    pub hostname: String,
+    /// For people.
+    pub reason: String,
+}
+
+/// One instance that had better be elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Which, and where it is.
+    pub spot: Spot,
+    /// Why it had better go.
+    pub reason: String,
+    /// Why it stays.
+    pub because: String,
+}
+
+/// One instance that moves already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// Which, and where it is.
+    pub spot: Spot,
+    /// Why it moves.
+    pub reason: String,
+    /// What its app waits for, when instances of it wait.
+    pub waits_for: Option<String>,
+}
+
+/// Plans moves within a budget; agents of `excluded` get nothing new. `may_go_on` is asked before
+/// each try; when it says no, the plan is what was found so far.
+pub fn rebalance(
+    state: &ClusterState,
+    excluded: &BTreeSet<AgentId>,
+    now: Timestamp,
+    budget: Budget,
+    may_go_on: &mut dyn FnMut() -> bool,
+) -> Rebalance {
+    let under_way = under_way(state, excluded, now);
+    let mut planner = Planner {
+        state,
+        excluded,
+        now,
+        may_go_on,
+        work: state.clone(),
+        index: state.index,
+        book: Book::default(),
+        minted: 0,
+        tries: 0,
+        left: budget.moves_max.saturating_sub(under_way.len()),
+        left_of: BTreeMap::new(),
+        per_app_max: budget.moves_per_app_max,
+        chosen: Vec::new(),
+        kept: Vec::new(),
+    };
+    for moving in &under_way {
+        *planner.left_of(&moving.spot.app) = planner.left_of(&moving.spot.app).saturating_sub(1);
+    }
+    planner.mend_rules();
+    planner.even_out();
+    let moves = planner.verified();
+    Rebalance { index: state.index, moves, kept: planner.kept, under_way }
+}
+
+/// A plan in the making.
+struct Planner<'a> {
+    state: &'a ClusterState,
+    excluded: &'a BTreeSet<AgentId>,
+    now: Timestamp,
+    may_go_on: &'a mut dyn FnMut() -> bool,
+    /// The state with all that was chosen moved.
+    work: ClusterState,
+    /// Rises from copy to copy, so that the book takes the next for a later one.
+    index: u64,
+    book: Book,
+    minted: u128,
+    tries: usize,
+    left: usize,
+    left_of: BTreeMap<AppId, usize>,
+    per_app_max: usize,
+    chosen: Vec<PlannedMove>,
+    kept: Vec<Kept>,
+}
+
+impl Planner<'_> {
+    fn left_of(&mut self, app: &AppId) -> &mut usize {
+        self.left_of.entry(app.clone()).or_insert(self.per_app_max)
+    }
+
+    fn may_try(&mut self) -> bool {
+        self.tries += 1;
+        self.left > 0 && self.tries <= TRIES_MAX && (self.may_go_on)()
+    }
+
+    /// Instances that stand against a rule of their app.
+    fn mend_rules(&mut self) {
+        let apps: Vec<AppId> = self.state.apps.iter().map(|(app, _)| app.clone()).collect();
+        for app in apps {
+            for (id, objection) in misplaced(self.state, &app) {
+                let Some(row) = self.state.instances.get(&id) else { continue };
+                let Some(spot) = Spot::of(row) else { continue };
+                if let Some(because) = self.stays_because(row) {
+                    self.kept.push(Kept { spot, reason: objection, because });
+                    continue;
+                }
+                if *self.left_of(&app) == 0 || !self.may_try() {
+                    continue;
+                }
+                match self.tried(row) {
+                    Some((work, placement)) => self.choose(row, work, &placement, objection),
+                    None => {
+                        let because = self.lack_of_room(row);
+                        self.kept.push(Kept { spot, reason: objection, because });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Instances of agents that are far fuller than others.
+    fn even_out(&mut self) {
+        let mut exhausted: BTreeSet<AgentId> = BTreeSet::new();
+        loop {
+            let present = self.work.agents.values().filter(|agent| agent.presence == Presence::Registered);
+            let open = present.filter(|agent| !self.excluded.contains(&agent.info.id));
+            let loads: Vec<(u64, AgentId)> = open.map(|agent| (load(agent), agent.info.id.clone())).collect();
+            let least = loads.iter().map(|(load, _)| *load).min().unwrap_or(0);
+            let fullest = loads.into_iter().filter(|(_, agent)| !exhausted.contains(agent)).max();
+            let Some((here, agent)) = fullest else { return };
+            if here.saturating_sub(least) < LOAD_GAP || self.left == 0 || self.tries >= TRIES_MAX {
+                return;
+            }
+            if !self.relieve(&agent, here) {
+                exhausted.insert(agent);
+            }
+        }
+    }
+
+    /// Moves one instance off an agent, if that is worth it.
+    fn relieve(&mut self, agent: &AgentId, here: u64) -> bool {
+        for id in self.candidates_on(agent) {
+            let Some(row) = self.state.instances.get(&id) else { continue };
+            if *self.left_of(&row.app) == 0 || self.stays_because(row).is_some() {
+                continue;
+            }
+            if !self.may_try() {
+                return false;
+            }
+            let Some((work, placement)) = self.tried(row) else { continue };
+            let there = work.agents.get(&placement.agent).map_or(u64::MAX, |agent| load(agent));
+            if here.saturating_sub(there) < LOAD_GAP {
+                continue;
+            }
+            let percent = |load: u64| load / 10_000;
+            let reason =
+                format!("its agent is {} % full, the other would be {} %", percent(here), percent(there));
+            self.choose(row, work, &placement, reason);
+            return true;
+        }
+        false
+    }
+
+    /// One instance of each content on an agent, the largest first.
+    fn candidates_on(&self, agent: &AgentId) -> Vec<InstanceId> {
+        let Some(totals) = self.work.agents.get(agent).map(|agent| &agent.info.totals) else {
+            return Vec::new();
+        };
+        let mut contents = BTreeMap::new();
+        for row in self.work.live_on(agent).filter(|row| self.state.instances.contains(&row.id)) {
+            let Some(task) = &row.task else { continue };
+            let left = totals.minus(&task.resources);
+            let size = totals.cpus.minus(left.cpus).thousandths().saturating_mul(1_000_000);
+            let size = size.checked_div(totals.cpus.thousandths()).unwrap_or(0);
+            let mem = totals.mem.minus(left.mem).thousandths().saturating_mul(1_000_000);
+            let size = size.max(mem.checked_div(totals.mem.thousandths()).unwrap_or(0));
+            contents.entry((&row.app, row.version)).or_insert((size, &row.id));
+        }
+        let mut sizes: Vec<(u64, &InstanceId)> = contents.into_values().collect();
+        sizes.sort_by(|a, b| b.cmp(a));
+        sizes.into_iter().take(TRIES_PER_AGENT_MAX).map(|(_, id)| id.clone()).collect()
+    }
+
+    /// Why an instance is not moved whatever there is to gain.
+    fn stays_because(&self, row: &InstanceRow) -> Option<String> {
+        let is_steady = row.task.as_ref().is_some_and(|task| {
+            task.status.state == TaskState::Running && task.unreachable_since.is_none() && task.stop.is_none()
+        });
+        if !is_steady || row.goal != Goal::Running || row.expunged || row.is_moving() {
+            return Some("it does not run undisturbed".to_owned());
+        }
+        if self.state.deployments_of(&row.app).next().is_some() {
+            return Some("its app is under deployment".to_owned());
+        }
+        let spec = &self.state.current(&row.app)?.spec;
+        (!replaces_before_it_stops(spec)).then(|| {
+            "its upgradeStrategy allows no copy more than its number, so that it would have to stop first"
+                .to_owned()
+        })
+    }
+
+    fn record(&mut self, copy: &mut ClusterState, commands: Vec<Command>) {
+        self.index = self.index.saturating_add(1);
+        let at = copy.now;
+        apply(copy, self.index, &LogEntry { at, commands });
+    }
+
+    /// The working state with one instance moved, and its new place; nothing when there is none.
+    fn tried(&mut self, row: &InstanceRow) -> Option<(ClusterState, Placement)> {
+        let mut copy = self.work.clone();
+        let id = fresh_id(&copy, &row.app, &mut self.minted);
+        let version = copy.apps.get(&row.app)?.version;
+        let commands = vec![
+            Command::MoveInstances { instances: vec![(row.id.clone(), String::new())] },
+            Command::CreateInstances { app: row.app.clone(), version, ids: vec![id.clone()] },
+        ];
+        self.record(&mut copy, commands);
+        // Later than the end of every pause.
+        let report = self.book.cycle(&copy, self.excluded, Timestamp::from_millis(i64::MAX));
+        let placement = report.placements.into_iter().find(|placement| placement.instance == id)?;
+        let task = row.task.as_ref()?;
+        let ended = TaskStatus::new(TaskState::Killed, copy.now, "");
+        let commands = vec![
+            Command::LaunchTasks { placements: vec![placement.clone()], seen_at: copy.index },
+            Command::SetGoal {
+                instances: vec![row.id.clone()],
+                goal: Goal::Decommissioned,
+                reason: String::new(),
+            },
+            Command::RecordStatuses { agent: task.agent.clone(), statuses: vec![(task.id.clone(), ended)] },
+        ];
+        self.record(&mut copy, commands);
+        Some((copy, placement))
+    }
+
+    fn choose(&mut self, row: &InstanceRow, work: ClusterState, placement: &Placement, reason: String) {
+        let Some(from) = Spot::of(row) else { return };
+        let hostname = hostname_of(&work, &placement.agent);
+        self.work = work;
+        self.left = self.left.saturating_sub(1);
+        *self.left_of(&row.app) = self.left_of(&row.app).saturating_sub(1);
+        self.chosen.push(PlannedMove { from, to: placement.agent.clone(), hostname, reason });
+    }
+
+    /// Why there is no other place for an instance.
+    fn lack_of_room(&mut self, row: &InstanceRow) -> String {
+        let mut copy = self.work.clone();
+        let id = fresh_id(&copy, &row.app, &mut self.minted);
+        let version = copy.apps.get(&row.app).map(|row| row.version).unwrap_or_default();
+        let commands = vec![
+            Command::MoveInstances { instances: vec![(row.id.clone(), String::new())] },
+            Command::CreateInstances { app: row.app.clone(), version, ids: vec![id] },
+        ];
+        self.record(&mut copy, commands);
+        no_room(&copy, &row.app, self.excluded, self.now)
+    }
+
+    /// The chosen moves, as they turn out when all of them are made at once; fewer of them, or
+    /// none, when the cluster would not be better for it.
+    fn verified(&mut self) -> Vec<PlannedMove> {
+        let mut chosen = std::mem::take(&mut self.chosen);
+        if chosen.is_empty() {
+            return chosen;
+        }
+        let mut untouched = Course::start(self.state, self.excluded.clone(), self.now);
+        if untouched.play(self.may_go_on) != Rest::Reached {
+            return Vec::new();
+        }
+        let before = Unrest::of(untouched.state(), self.excluded);
+        while !chosen.is_empty() {
+            let mut course = Course::start(self.state, self.excluded.clone(), self.now);
+            let instances = chosen.iter().map(|it| (it.from.instance.clone(), it.reason.clone())).collect();
+            course.record(vec![Command::MoveInstances { instances }]);
+            let rest = course.play(self.may_go_on);
+            if rest != Rest::Reached {
+                return Vec::new();
+            }
+            let outcome = Outcome::of(self.state, self.excluded, &course, rest);
+            let stuck: BTreeSet<&InstanceId> = outcome.stays.iter().map(|spot| &spot.instance).collect();
+            if Unrest::of(course.state(), self.excluded) < before && stuck.is_empty() {
+                let to = |id: &InstanceId| {
+                    outcome.moves.iter().find(|it| it.from.instance == *id).map(|it| &it.to)
+                };
+                for it in &mut chosen {
+                    if let Some(spot) = to(&it.from.instance) {
+                        (it.to, it.hostname) = (spot.agent.clone(), spot.hostname.clone());
+                    }
+                }
+                return chosen;
+            }
+            chosen.truncate(chosen.len() / 2);
+        }
+        chosen
+    }
+}
+
+/// How far a cluster is from where it had better be; compared from the first field to the last.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Unrest {
+    /// Instances that wait for a place.
+    waiting: usize,
+    /// Instances that stand against a rule.
+    misplaced: usize,
+    /// How full agents are, the fullest first.
+    loads: Vec<u64>,
+}
+
+impl Unrest {
+    fn of(state: &ClusterState, excluded: &BTreeSet<AgentId>) -> Self {
+        let present = state.agents.values().filter(|agent| agent.presence == Presence::Registered);
+        let open = present.filter(|agent| !excluded.contains(&agent.info.id));
+        let mut loads: Vec<u64> = open.map(|agent| load(agent)).collect();
+        loads.sort_unstable_by(|a, b| b.cmp(a));
+        Self {
+            waiting: state.instances.values().filter(|row| row.is_waiting()).count(),
+            misplaced: state.apps.iter().map(|(app, _)| misplaced(state, app).len()).sum(),
+            loads,
+        }
+    }
+}
+
+/// Instances that shall move, and what keeps them.
+fn under_way(state: &ClusterState, excluded: &BTreeSet<AgentId>, now: Timestamp) -> Vec<UnderWay> {
+    let mut waits: BTreeMap<AppId, Option<String>> = BTreeMap::new();
+    let moving = state.instances.values().filter(|row| row.is_moving() && row.goal == Goal::Running);
+    moving
+        .filter_map(|row| {
+            let waits_for = waits.entry(row.app.clone()).or_insert_with(|| {
+                let is_waiting = state.instances_of(&row.app).any(InstanceRow::is_waiting);
+                is_waiting.then(|| no_room(state, &row.app, excluded, now))
+            });
+            let reason = row.shall_move.clone().unwrap_or_default();
+            Some(UnderWay { spot: Spot::of(row)?, reason, waits_for: waits_for.clone() })
+        })
+        .collect()
+}
+
+fn no_room(state: &ClusterState, app: &AppId, excluded: &BTreeSet<AgentId>, now: Timestamp) -> String {
+    let why = explain_without(state, app, excluded, now);
+    let change = why.and_then(|why| Some(why.changes.first()?.sentence()));
+    let no = "no other agent suits".to_owned();
+    change.map_or(no.clone(), |change| format!("{no}. {change}"))
+}
+
+fn hostname_of(state: &ClusterState, agent: &AgentId) -> String {
+    state.agents.get(agent).map(|agent| agent.info.hostname.clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! Keeps looking which agents could each be lost alone with everything still placed.
+//!
+//! A background duty: it takes a small share of one core, away from the threads that serve, and
+//! does nothing while nothing changes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::agent_liveness::{Contacts, LivenessLimits};
+use super::{Controller, LeaderStore, Unrecorded};
+use crate::domain::AgentId;
+use crate::forecast::{Resilience, survey};
+use crate::state::{ClusterState, Presence};
+use crate::world;
+
+/// After a look that took so long comes a pause of so many times that: less than 5 % of one core.
+const PAUSE_FACTOR: u32 = 20;
+
+/// Shortest pause between two looks. A figure for planning need not be fresher.
+const PAUSE_MIN: Duration = Duration::from_secs(10);
+
+/// Where the latest look is shown; nothing before the first of a term, and while this master does not lead.
+pub type ResilienceBoard = watch::Sender<Option<Arc<Resilience>>>;
+
+pub(super) struct Watchman {
+    store: LeaderStore,
+    contacts: Arc<dyn Contacts>,
+    limits: LivenessLimits,
+    board: Arc<ResilienceBoard>,
+    due: Instant,
+    /// What the latest look was at.
+    seen: Option<(u64, BTreeSet<AgentId>)>,
+}
+
+impl Watchman {
+    /// The first look comes after a pause: agents first have to come to a new leader.
+    pub(super) fn new(
+        store: LeaderStore,
+        contacts: Arc<dyn Contacts>,
+        limits: LivenessLimits,
+        board: Arc<ResilienceBoard>,
+    ) -> Self {
+        Self { store, contacts, limits, board, due: Instant::now() + PAUSE_MIN, seen: None }
+    }
+
+    async fn look(&mut self) -> Result<Option<Instant>, Unrecorded> {
+        let begun = Instant::now();
+        if begun < self.due {
+            return Ok(Some(self.due));
+        }
+        let (view, _) = self.store.look();
+        let avoided = self.avoided(&view);
+        if self.seen.as_ref().is_some_and(|(index, agents)| *index == view.index && *agents == avoided) {
+            return Ok(None);
+        }
+        // Whoever gives up on this look, at the end of a term, ends the work as well.
+        let ended = EndsWork(Arc::default());
+        let is_ended = Arc::clone(&ended.0);
+        let (state, excluded) = (Arc::clone(&view), avoided.clone());
+        let found =
+            world::blocking(move || survey(&state, &excluded, &mut || !is_ended.load(Ordering::Relaxed)));
+        let Some(survey) = found.await else { return Ok(Some(begun + PAUSE_MIN)) };
+        let took = begun.elapsed();
+        let (_, at) = self.store.look();
+        self.board.send_replace(Some(Arc::new(Resilience { survey, at, took })));
+        self.seen = Some((view.index, avoided));
+        self.due = Instant::now() + took.saturating_mul(PAUSE_FACTOR).max(PAUSE_MIN);
+        Ok(Some(self.due))
+    }
+
+    fn avoided(&self, state: &ClusterState) -> BTreeSet<AgentId> {
+        let now = Instant::now();
+        let present = state.agents.iter().filter(|(_, agent)| agent.presence == Presence::Registered);
+        let ids = present.map(|(id, _)| id);
+        ids.filter(|id| self.limits.is_suspect(self.contacts.contact(id), now)).cloned().collect()
+    }
+}
+
+impl Drop for Watchman {
+    /// Only a leader knows.
+    fn drop(&mut self) {
+        self.board.send_replace(None);
+    }
+}
+
+struct EndsWork(Arc<AtomicBool>);
+
+impl Drop for EndsWork {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Controller for Watchman {
+    fn name(&self) -> &'static str {
+        "resilience"
+    }
+
+    fn reconcile(&mut self) -> BoxFuture<'_, Result<Option<Instant>, Unrecorded>> {
+        Box::pin(self.look())
+    }
+}
