@@ -218,7 +218,7 @@ pub struct WhatIfFlags {
 /// What to do about tasks that had better run elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
 pub struct RebalanceFlags {
-    /// Only say it [default]
+    /// Only say it, as without a flag
     #[arg(long, conflicts_with_all = ["apply", "stop"])]
     pub plan: bool,
     /// Have them moved
@@ -227,10 +227,10 @@ pub struct RebalanceFlags {
     /// Take back what was asked and not done yet
     #[arg(long)]
     pub stop: bool,
-    /// So many may move at a time [default: 10]
+    /// So many may move at a time \[default: 10\]
     #[arg(long, value_name = "COUNT")]
     pub max_moves: Option<u32>,
-    /// So many of one app may move at a time [default: 2]
+    /// So many of one app may move at a time \[default: 2\]
     #[arg(long, value_name = "COUNT")]
     pub max_moves_per_app: Option<u32>,
 }

@@ -22,6 +22,9 @@ pub(super) fn rebalanced(answer: &Value, is_applied: bool) -> String {
         let (reason, because) = (text(it, "reason"), text(it, "because"));
         format!("{} on {}: {reason}; stays because {because}", text(it, "instance"), host(Some(it)))
     });
+    if answer.get("isCutShort").and_then(Value::as_bool) == Some(true) {
+        lines.push("Not all was looked at: it takes too long.".to_owned());
+    }
     if lines.is_empty() {
         lines.push("Nothing had better be elsewhere.".to_owned());
     }

@@ -236,3 +236,24 @@ fn located(state: &ClusterState, wish: &WhatIf, version: SpecVersion, error: Con
         None => error,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::in_memory::InMemoryStore;
+    use crate::world::{Clock, ManualClock};
+
+    #[tokio::test]
+    async fn so_many_questions_are_worked_on_at_once_and_the_next_is_refused() {
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+        let store = Arc::new(InMemoryStore::new(Arc::clone(&clock)));
+        let control = Control::new(store, clock);
+        let view = control.store().snapshot();
+        let ask = || control.what_if(Arc::clone(&view), WhatIf::default(), BTreeSet::new());
+        let mut permits: Vec<_> = (0..WHAT_IFS_MAX).map(|_| control.permit_to_foretell().unwrap()).collect();
+        assert!(matches!(ask().await, Err(ControlError::Unavailable(_))));
+        permits.pop();
+        assert!(ask().await.unwrap().is_well());
+        assert!(ask().await.is_ok(), "the permit came back");
+    }
+}

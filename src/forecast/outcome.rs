@@ -33,10 +33,10 @@ pub struct Outcome {
 }
 
 /// One app, in numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppOutcome {
     /// Which.
-    pub app: Option<AppId>,
+    pub app: AppId,
     /// Instances that are wanted in the end; 0 when it is gone.
     pub wanted: u32,
     /// Instances on agents within reach now.
@@ -143,14 +143,16 @@ impl Outcome {
         let came = is.running.iter().filter(|(task, _)| !was.running.contains_key(*task)).filter_map(spot);
         let came: Vec<Spot> = came.collect();
         let mut entry = AppOutcome {
-            app: Some(app.clone()),
+            app: app.clone(),
             wanted: course.state().current(app).map_or(0, |content| content.spec.instances),
             running_before: was.running.len(),
             running_after: is.running.len(),
             placed: came.len(),
+            moved: 0,
+            replaced: 0,
+            stopped: 0,
             waiting_before: was.waiting,
             waiting_after: is.waiting,
-            ..AppOutcome::default()
         };
         let mut comers = came.iter();
         for from in gone {

@@ -45,6 +45,8 @@ pub struct Rebalance {
     pub kept: Vec<Kept>,
     /// Instances that move already.
     pub under_way: Vec<UnderWay>,
+    /// Whoever asked wanted no more of it before all was looked at.
+    pub is_cut_short: bool,
 }
 
 /// One instance to move.
@@ -107,6 +109,7 @@ pub fn rebalance(
         per_app_max: budget.moves_per_app_max,
         chosen: Vec::new(),
         kept: Vec::new(),
+        is_cut_short: false,
     };
     for moving in &under_way {
         *planner.left_of(&moving.spot.app) = planner.left_of(&moving.spot.app).saturating_sub(1);
@@ -114,7 +117,8 @@ pub fn rebalance(
     planner.mend_rules();
     planner.even_out();
     let moves = planner.verified();
-    Rebalance { index: state.index, moves, kept: planner.kept, under_way }
+    let is_cut_short = planner.is_cut_short;
+    Rebalance { index: state.index, moves, kept: planner.kept, under_way, is_cut_short }
 }
 
 /// A plan in the making.
@@ -135,6 +139,7 @@ struct Planner<'a> {
     per_app_max: usize,
     chosen: Vec<PlannedMove>,
     kept: Vec<Kept>,
+    is_cut_short: bool,
 }
 
 impl Planner<'_> {
@@ -144,7 +149,11 @@ impl Planner<'_> {
 
     fn may_try(&mut self) -> bool {
         self.tries += 1;
-        self.left > 0 && self.tries <= TRIES_MAX && (self.may_go_on)()
+        if self.left == 0 || self.tries > TRIES_MAX {
+            return false;
+        }
+        self.is_cut_short |= !(self.may_go_on)();
+        !self.is_cut_short
     }
 
     /// Instances that stand against a rule of their app.
@@ -318,6 +327,7 @@ impl Planner<'_> {
         }
         let mut untouched = Course::start(self.state, self.excluded.clone(), self.now);
         if untouched.play(self.may_go_on) != Rest::Reached {
+            self.is_cut_short = true;
             return Vec::new();
         }
         let before = Unrest::of(untouched.state(), self.excluded);
@@ -327,6 +337,7 @@ impl Planner<'_> {
             course.record(vec![Command::MoveInstances { instances }]);
             let rest = course.play(self.may_go_on);
             if rest != Rest::Reached {
+                self.is_cut_short = true;
                 return Vec::new();
             }
             let outcome = Outcome::of(self.state, self.excluded, &course, rest);

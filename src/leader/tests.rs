@@ -391,6 +391,28 @@ async fn an_idle_leader_records_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_shall_move_moves_under_the_next_leader() {
+    let mut cluster = Cluster::with_agents(1).await;
+    cluster.deploy(&an_app("/web").instances(3));
+    cluster.pass(2 * SECOND).await;
+    cluster.join("a2");
+    let on = |cluster: &Cluster, agent: &str| cluster.state().live_on(&AgentId::new(agent)).count();
+    assert_eq!((on(&cluster, "a1"), on(&cluster, "a2")), (3, 0));
+    let state = cluster.state();
+    let moved = state.instances.values().take(2).map(|row| (row.id.clone(), "test".to_owned()));
+    cluster.store.record(vec![Command::MoveInstances { instances: moved.collect() }]);
+    // The leader goes before it did anything about it.
+    cluster.store.set_leads(1, false);
+    cluster.pass(SECOND).await;
+    assert_eq!((on(&cluster, "a1"), on(&cluster, "a2")), (3, 0));
+    cluster.store.set_leads(2, true);
+    cluster.pass(5 * SECOND).await;
+    assert_eq!((on(&cluster, "a1"), on(&cluster, "a2"), cluster.running("/web")), (1, 2, 3));
+    assert!(!cluster.state().instances.values().any(|row| row.is_moving()));
+    cluster.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_leader_looks_now_and_then_which_agents_could_be_lost() {
     let mut cluster = Cluster::with_agents(2).await;
     cluster.deploy(&an_app("/web").instances(4).cpus(3.0));

@@ -49,6 +49,7 @@ pub fn rebalance_json(plan: &Rebalance) -> Value {
     });
     json!({
         "index": plan.index,
+        "isCutShort": plan.is_cut_short,
         "moves": moves, "movesLeftOut": moves_left_out,
         "kept": kept, "keptLeftOut": kept_left_out,
         "underWay": under_way, "underWayLeftOut": under_way_left_out,

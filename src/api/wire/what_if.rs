@@ -189,7 +189,7 @@ fn rest_word(rest: Rest) -> &'static str {
 
 fn app_json(app: &AppOutcome) -> Value {
     json!({
-        "app": app.app.as_ref().map(AppId::as_str),
+        "app": app.app.as_str(),
         "wanted": app.wanted,
         "runningBefore": app.running_before,
         "runningAfter": app.running_after,
