@@ -7,6 +7,8 @@ use tokio::sync::watch;
 
 use crate::control::{Control, ControlError};
 use crate::domain::Timestamp;
+use crate::scheduler::Suspects;
+use crate::state::ClusterState;
 use crate::store::{Leadership, Master, StateStore, View};
 use crate::telemetry::Registry;
 use crate::world::Clock;
@@ -28,6 +30,8 @@ pub struct Context {
     pub members: Arc<dyn Members>,
     /// Hands leadership over.
     pub abdicate: Arc<dyn Abdicate>,
+    /// Which agents the scheduling cycle avoids.
+    pub attendance: Arc<dyn Attendance>,
 }
 
 impl Context {
@@ -49,6 +53,12 @@ impl Context {
     /// Who leads, to wake on.
     pub fn leadership_watch(&self) -> watch::Receiver<Leadership> {
         self.store().leadership()
+    }
+
+    /// Agents that get nothing now, though `state` says that they are there. Only the leader
+    /// hears agents: any other master suspects nobody.
+    pub fn suspects(&self, state: &ClusterState) -> Suspects {
+        if self.leadership().leads { self.attendance.suspects(state) } else { Suspects::new() }
     }
 
     /// State that holds every acknowledged write, or with `stale` whatever this master has.
@@ -107,4 +117,10 @@ pub enum ReplaceError {
 pub trait Abdicate: Send + Sync + 'static {
     /// Asks for another leader; the answer comes before the change.
     fn abdicate(&self);
+}
+
+/// Hears agents while this master leads.
+pub trait Attendance: Send + Sync + 'static {
+    /// Agents that the scheduling cycle would avoid now, and why.
+    fn suspects(&self, state: &ClusterState) -> Suspects;
 }

@@ -26,11 +26,11 @@ fn only(query: &Query, known: &[&str]) -> Result<(), ApiError> {
     }
 }
 
-/// `GET /v1/offers`: what every agent has spare, at one index.
+/// `GET /v1/offers`: what every agent has spare, at one index, and whose offers are held back.
 pub(super) async fn offers(State(context): State<Context>, query: Query) -> Result<Response, ApiError> {
     only(&query, &["stale"])?;
     let view = context.read(query.is_stale()).await?;
-    let offers = scheduler::make_offers(&view);
+    let offers = scheduler::make_offers(&view, &context.suspects(&view));
     Ok(Json(wire::offer::offers_json(view.index, &offers)).into_response())
 }
 

@@ -4,7 +4,10 @@ use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use crate::api::{self, ReplaceError};
+use crate::leader::RollCall;
 use crate::raft::{Membership, MembershipError, RaftHandle};
+use crate::scheduler::Suspects;
+use crate::state::ClusterState;
 use crate::store::Master;
 use crate::world;
 
@@ -70,5 +73,14 @@ impl api::Abdicate for Abdicate {
             Some(runtime) => drop(runtime.spawn(hand_over)),
             None => drop(world::spawn(hand_over)),
         }
+    }
+}
+
+/// Which agents the cycle avoids, for the API.
+pub(super) struct Attendance(pub(super) RollCall);
+
+impl api::Attendance for Attendance {
+    fn suspects(&self, state: &ClusterState) -> Suspects {
+        self.0.suspects(state)
     }
 }

@@ -15,7 +15,7 @@ use super::{doors, sources};
 use crate::api;
 use crate::control::Control;
 use crate::dispatcher::Dispatcher;
-use crate::leader::{LeaderScope, LeaderStats, LivenessLimits};
+use crate::leader::{LeaderScope, LeaderStats, LivenessLimits, RollCall};
 use crate::line::{Purpose, Security};
 use crate::raft::{self, RaftHandle, RaftSettings, StartError};
 use crate::store::{Master, StateStore};
@@ -94,6 +94,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         stats: leading,
         metrics: registry.scheduling(),
     };
+    let roll_call = RollCall::new(dispatcher.sessions(), config.liveness);
     let context = api::Context {
         control: Arc::clone(&control),
         clock,
@@ -102,6 +103,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         metrics: registry,
         members: Arc::new(doors::Members(raft.membership())),
         abdicate: Arc::new(doors::Abdicate { raft: raft.clone(), runtime: config.raft_runtime.clone() }),
+        attendance: Arc::new(doors::Attendance(roll_call)),
     };
     let router = api::guarded(api::router(context), config.credentials);
     let tasks = vec![

@@ -7,13 +7,14 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::{BoxFuture, FutureExt};
 use http_body_util::BodyExt;
-use platformd::api::{Abdicate, Context, Member, Members, Readiness, ReplaceError, router};
+use platformd::api::{Abdicate, Attendance, Context, Member, Members, Readiness, ReplaceError, router};
 use platformd::control::Control;
 use platformd::domain::{
     AgentId, AgentInfo, AppId, Incarnation, InstanceId, PortRanges, Resources, Scalar, TaskId, TaskState,
     TaskStatus, Timestamp,
 };
-use platformd::state::{Applied, Command, Placement};
+use platformd::scheduler::Suspects;
+use platformd::state::{Applied, ClusterState, Command, Placement};
 use platformd::store::in_memory::InMemoryStore;
 use platformd::store::{Leadership, Master, ProposeError, ReadError, StateStore, View};
 use platformd::telemetry::Registry;
@@ -52,6 +53,7 @@ pub struct Outside {
     pub missing: Mutex<Option<String>>,
     pub abdications: Mutex<u32>,
     pub replaced: Mutex<Vec<(u64, u64)>>,
+    pub suspects: Mutex<Suspects>,
 }
 
 impl StateStore for Led {
@@ -109,6 +111,12 @@ impl Members for Outside {
             _ => Err(ReplaceError::NotAMember(format!("Master {old} is no member."))),
         };
         std::future::ready(answer).boxed()
+    }
+}
+
+impl Attendance for Outside {
+    fn suspects(&self, _: &ClusterState) -> Suspects {
+        self.suspects.lock().unwrap().clone()
     }
 }
 
@@ -178,6 +186,7 @@ impl Bench {
             metrics: Arc::new(Registry::master()),
             members: outside.clone(),
             abdicate: outside.clone(),
+            attendance: outside.clone(),
         };
         Self { router: router(context), store, clock, outside }
     }
