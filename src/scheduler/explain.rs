@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ground::Ground;
 use super::matcher::Need;
 use super::offers::offer_of;
-use super::{Suspects, Reason, SchedulingView, feasibility};
+use super::{Reason, SchedulingView, Suspects, feasibility};
 use crate::domain::{AppId, AppVersion, Offer};
 use crate::state::ClusterState;
 

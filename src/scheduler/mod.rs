@@ -32,4 +32,4 @@ pub use rejection::Reason;
 pub use verdicts::{
     Amount, Change, Explanation, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, explain,
 };
-pub use view::{Suspicion, Suspects, SchedulingView};
+pub use view::{SchedulingView, Suspects, Suspicion};

@@ -1,7 +1,7 @@
 //! Offers: what each agent has to spare now, fully used agents included.
 
 use super::ground::{Ground, Plot};
-use super::{Suspicion, Suspects, SchedulingView};
+use super::{SchedulingView, Suspects, Suspicion};
 use crate::domain::{AgentId, Offer, OfferId};
 use crate::state::ClusterState;
 
@@ -36,11 +36,9 @@ pub fn make_offers(state: &ClusterState, suspects: &Suspects) -> Offers {
     for plot in &ground.plots {
         let info = &plot.agent.info;
         match suspects.get(&info.id) {
-            Some(why) => withheld.push(Withheld {
-                agent: info.id.clone(),
-                hostname: info.hostname.clone(),
-                why: *why,
-            }),
+            Some(why) => {
+                withheld.push(Withheld { agent: info.id.clone(), hostname: info.hostname.clone(), why: *why })
+            }
             None => offers.push(offer_of(state.index, plot)),
         }
     }

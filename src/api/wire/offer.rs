@@ -98,11 +98,8 @@ mod tests {
             attributes,
             has_docker: true,
         };
-        let withheld = Withheld {
-            agent: AgentId::new("a2"),
-            hostname: "host2".to_owned(),
-            why: Suspicion::NotYetBack,
-        };
+        let withheld =
+            Withheld { agent: AgentId::new("a2"), hostname: "host2".to_owned(), why: Suspicion::NotYetBack };
         assert_eq!(
             offers_json(7, &Offers { offers: vec![offer], withheld: vec![withheld] }),
             json!({"index": 7, "offers": [{

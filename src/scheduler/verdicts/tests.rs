@@ -79,7 +79,8 @@ fn an_agent_out_of_reach_and_taken_ports_are_named() {
 #[test]
 fn too_few_host_ports_are_told_in_numbers() {
     let app = an_app("/web").any_ports(3);
-    let ground = waiting_on(vec![an_agent("a1").ports(31_000, 31_001), an_agent("a2").ports(31_000, 31_000)], &app);
+    let ground =
+        waiting_on(vec![an_agent("a1").ports(31_000, 31_001), an_agent("a2").ports(31_000, 31_000)], &app);
     let explanation = explain_in(&ground, &app);
     let said: Vec<String> = explanation.verdicts.iter().map(|it| it.lacks[0].sentence()).collect();
     assert_eq!(said, ["needs 3 host ports, 2 are spare", "needs 3 host ports, 1 is spare"]);

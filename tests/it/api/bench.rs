@@ -7,7 +7,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::{BoxFuture, FutureExt};
 use http_body_util::BodyExt;
-use platformd::api::{Abdicate, Attendance, Context, Member, Members, Readiness, ReplaceError, router};
+use platformd::api::{
+    Abdicate, Attendance, Context, Member, Members, Readiness, ReplaceError, Replaced, router,
+};
 use platformd::control::Control;
 use platformd::domain::{
     AgentId, AgentInfo, AppId, Incarnation, InstanceId, PortRanges, Resources, Scalar, TaskId, TaskState,
@@ -51,6 +53,7 @@ pub struct Led {
 #[derive(Default)]
 pub struct Outside {
     pub missing: Mutex<Option<String>>,
+    pub outside: Mutex<Option<String>>,
     pub abdications: Mutex<u32>,
     pub replaced: Mutex<Vec<(u64, u64)>>,
     pub suspects: Mutex<Suspects>,
@@ -100,17 +103,22 @@ impl Members for Outside {
         vec![Member { master: master(1, "127.0.0.1:8080"), votes: true }]
     }
 
-    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>> {
+    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<Replaced, ReplaceError>> {
         assert_ne!(old, PANICS, "asked to panic");
         let answer = match old {
             1 if new == AWAY => Err(ReplaceError::Conflict(format!("Master {new} is not there."))),
             1 => {
                 self.replaced.lock().unwrap().push((old, new));
-                Ok(())
+                Ok(Replaced::Now)
             }
+            _ if new == 1 => Ok(Replaced::Before),
             _ => Err(ReplaceError::NotAMember(format!("Master {old} is no member."))),
         };
         std::future::ready(answer).boxed()
+    }
+
+    fn outside(&self) -> Option<String> {
+        self.outside.lock().unwrap().clone()
     }
 }
 
