@@ -82,7 +82,8 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
     let dispatcher = Dispatcher::new(Arc::clone(&store));
     let control = Arc::new(Control::new(Arc::clone(&store), Arc::clone(&clock)));
     let registry = Arc::new(Registry::master());
-    watch_state(&registry, &store, &dispatcher, &raft);
+    let roll_call = RollCall::new(dispatcher.sessions(), config.liveness);
+    watch_state(&registry, &store, &roll_call, &raft);
     let leading = Arc::new(LeaderStats::default());
     let stats = Arc::clone(&leading);
     registry.add_source(Box::new(move |samples| sources::of_leading(&stats, samples)));
@@ -94,7 +95,6 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         stats: leading,
         metrics: registry.scheduling(),
     };
-    let roll_call = RollCall::new(dispatcher.sessions(), config.liveness);
     let context = api::Context {
         control: Arc::clone(&control),
         clock,
@@ -136,11 +136,11 @@ async fn start_raft(
     }
 }
 
-fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, dispatcher: &Dispatcher, raft: &RaftHandle) {
-    let (store, sessions, raft) = (Arc::clone(store), dispatcher.sessions(), raft.clone());
+fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, roll_call: &RollCall, raft: &RaftHandle) {
+    let (store, roll_call, raft) = (Arc::clone(store), roll_call.clone(), raft.clone());
     registry.add_source(Box::new(move |samples| {
         sources::of_state(&store, samples);
-        sources::of_agents(&store, &sessions, samples);
+        sources::of_agents(&store, &roll_call, samples);
         sources::of_log(&raft.stats(), samples);
     }));
 }

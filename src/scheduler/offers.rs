@@ -35,11 +35,10 @@ pub fn make_offers(state: &ClusterState, suspects: &Suspects) -> Offers {
     let (mut offers, mut withheld) = (Vec::new(), Vec::new());
     for plot in &ground.plots {
         let info = &plot.agent.info;
-        match suspects.get(&info.id) {
-            Some(why) => {
-                withheld.push(Withheld { agent: info.id.clone(), hostname: info.hostname.clone(), why: *why })
-            }
-            None => offers.push(offer_of(state.index, plot)),
+        if let Some(why) = suspects.get(&info.id) {
+            withheld.push(Withheld { agent: info.id.clone(), hostname: info.hostname.clone(), why: *why });
+        } else {
+            offers.push(offer_of(state.index, plot));
         }
     }
     Offers { offers, withheld }
