@@ -20,7 +20,12 @@ pub(super) fn an_agent(boot: &str) -> AgentInfo {
         http: String::new(),
         totals: Resources::default(),
         attributes: Attributes::new(),
-        incarnation: Incarnation { boot_id: boot.to_owned(), started: Timestamp::default(), run: 1 },
+        incarnation: Incarnation {
+            boot_id: boot.to_owned(),
+            started: Timestamp::default(),
+            run: 1,
+            place: String::new(),
+        },
         has_docker: false,
         version: String::new(),
     }
@@ -388,13 +393,30 @@ fn a_refused_launch_fails_with_its_reason() {
 }
 
 #[test]
+fn who_was_refused_lets_others_come_first_until_it_is_welcome() {
+    let mut play = Play::new();
+    let mut yields = || {
+        let effects = on_input(&mut play.core, Input::Connected, Timestamp::default());
+        let [Effect::Send(FromAgent::Register(register))] = effects.as_slice() else { panic!("{effects:?}") };
+        let said = register.yields;
+        if said {
+            play.register();
+        } else {
+            play.give(Input::Heard(FromMaster::Refuse { reason: "it lives elsewhere".to_owned() }));
+        }
+        said
+    };
+    assert_eq!([yields(), yields(), yields()], [false, true, false]);
+}
+
+#[test]
 fn an_absent_driver_is_tried_again_less_and_less_often() {
     let mut play = Play::new();
     let run = play.run(a_launch("a"));
     play.give(run);
     play.check(
         not_started("a", away()),
-        &["save a Staging", "tell a.1 Staging", "after 500ms Start(a)", "after 5s Resend"],
+        &["save a Staging", "tell a.1 Staging", "warn", "after 500ms Start(a)", "after 5s Resend"],
     );
     for delay in ["1s", "2s", "4s", "8s", "16s", "30s", "30s"] {
         play.check(Input::Timer(Timer::Start(TaskId::new("a"))), &["start a again"]);

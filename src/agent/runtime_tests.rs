@@ -411,9 +411,11 @@ async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
     };
     timeout(SOON, stopped).await.unwrap();
     assert_eq!(machine.starts(&TaskId::new("b")), 0);
+    assert!(agent.view.withheld() > 0, "who looks at the metrics sees why");
 
     std::fs::rename(&aside, &records).unwrap();
     session.hears("b", TaskState::Running).await;
     session.hears("a", TaskState::Killed).await;
+    assert_eq!(agent.view.withheld(), 0);
     agent.end().await;
 }

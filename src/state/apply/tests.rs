@@ -95,7 +95,26 @@ mod an_agent_that {
         let mut ground = Playground::with_agents(0);
         ground.record(vec![an_agent("a1").run(2).register()]);
         let applied = ground.record(vec![an_agent("a1").run(1).register()]);
-        assert_eq!(applied.refusal(), Some(&Refusal::AgentIsElsewhere(AgentId::new("a1"))));
+        assert_eq!(applied.refusal(), Some(&Refusal::AgentRunIsOver(AgentId::new("a1"))));
+    }
+
+    #[test]
+    fn is_back_in_its_own_directory_follows_a_later_copy() {
+        let mut ground = Playground::with_agents(0);
+        let register = |place: &str, run: u64| {
+            let mut command = an_agent("a1").run(run).register();
+            if let Command::RegisterAgent { info, .. } = &mut command {
+                info.incarnation.place = place.to_owned();
+                info.incarnation.started = Timestamp::from_millis(i64::try_from(run).unwrap());
+            }
+            command
+        };
+        for (place, run, refused) in
+            [("original", 3, false), ("copy", 4, false), ("original", 3, false), ("original", 2, true)]
+        {
+            let applied = ground.record(vec![register(place, run)]);
+            assert_eq!(applied.refusal().is_some(), refused, "{place} {run}: {applied:?}");
+        }
     }
 
     #[test]

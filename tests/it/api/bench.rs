@@ -330,6 +330,7 @@ impl Bench {
                 boot_id: "boot".into(),
                 started: Timestamp::from_millis(START_MILLIS),
                 run: 1,
+                place: String::new(),
             },
             has_docker: false,
             version: "0.1.0".into(),
