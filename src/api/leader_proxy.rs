@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::error::ApiError;
 use super::extract::Query;
-use super::headers::VIA;
+use super::headers::{FORMER_LEADER, VIA};
 use crate::control::ControlError;
 use crate::store::{Leadership, Master};
 use crate::world::{self, net::TcpStream};
@@ -74,7 +74,7 @@ struct Leader {
 /// Who answers a request.
 enum Answerer {
     /// This master: it leads.
-    Here,
+    Here(Leader),
     /// Another one, on a connection that stands.
     There(Leader, SendRequest<Body>),
 }
@@ -93,41 +93,48 @@ pub(super) async fn forward_unless_leader(
     request: Request,
     next: Next,
 ) -> Response {
-    if context.leadership().leads || is_answered_by_all(&request) {
+    if is_answered_by_all(&request) {
         return next.run(request).await;
     }
-    if has_passed(request.headers(), &context.me) {
+    if !context.leadership().leads && has_passed(request.headers(), &context.me) {
         return bad_gateway("Detected proxying loop.").into_response();
     }
-    pass_on(&context, request, next).await.unwrap_or_else(IntoResponse::into_response)
+    answer(&context, request, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// Passes a request to whoever leads; a read that a dying leader took along goes to the next
-/// one, as long as that one is found within [`LEADER_WAIT`] of the first loss.
-async fn pass_on(context: &Context, mut request: Request, next: Next) -> Result<Response, ApiError> {
+/// Has whoever leads answer a request. A read that a dying or former leader took along goes to
+/// the next one, as long as that one is found within [`LEADER_WAIT`] of the first loss.
+async fn answer(context: &Context, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    // One that another master passed on is repeated by that one.
+    let is_passed_on = request.headers().contains_key(VIA);
     let mut until = Instant::now() + LEADER_WAIT;
     let mut was_lost = false;
     loop {
-        let (leader, sender) = match find_answerer(context, until).await? {
-            Answerer::Here => return Ok(next.run(request).await),
-            Answerer::There(leader, sender) => (leader, sender),
+        let repeat = repeat_of(&request).filter(|_| !is_passed_on);
+        let (leader, answer) = match find_answerer(context, until).await? {
+            Answerer::Here(leader) => (leader, Ok(next.clone().run(request).await)),
+            Answerer::There(leader, sender) => {
+                let answer = forward(context, &leader, sender, request).await;
+                (leader, answer)
+            }
         };
-        let repeat = repeat_of(&request);
-        match forward(context, &leader, sender, request).await {
-            Ok(response) => return Ok(response),
+        // What to say if nobody takes over.
+        let last_word = match answer {
+            Ok(response) if !response.headers().contains_key(FORMER_LEADER) => return Ok(response),
+            Ok(response) => Ok(response),
             Err(Unanswered::For(error)) => return Err(error),
-            Err(Unanswered::Lost) => {}
-        }
+            Err(Unanswered::Lost) => Err(bad_gateway(if repeat.is_some() {
+                "The leader went away while it worked on the request, and no other one came."
+            } else {
+                "The leader went away while it worked on the request; it may or may not have happened."
+            })),
+        };
+        let Some(repeat) = repeat else { return last_word };
         if !was_lost {
             (was_lost, until) = (true, Instant::now() + LEADER_WAIT);
         }
-        let Some(repeat) = repeat else {
-            let why = "The leader went away while it worked on the request; it may or may not have happened.";
-            return Err(bad_gateway(why));
-        };
         if !has_successor(context, &leader, until).await {
-            let why = "The leader went away while it worked on the request, and no other one came.";
-            return Err(bad_gateway(why));
+            return last_word;
         }
         request = repeat;
     }
@@ -179,7 +186,10 @@ fn has_passed(headers: &HeaderMap, me: &Master) -> bool {
 async fn find_answerer(context: &Context, until: Instant) -> Result<Answerer, ApiError> {
     let finding = async {
         loop {
-            let Some(leader) = find_leader(context, until).await? else { return Ok(Answerer::Here) };
+            let leader = find_leader(context, until).await?;
+            if leader.master.node == context.me.node {
+                return Ok(Answerer::Here(leader));
+            }
             let error = tokio::select! {
                 biased;
                 connected = connect(&leader.master) => match connected {
@@ -197,16 +207,16 @@ async fn find_answerer(context: &Context, until: Instant) -> Result<Answerer, Ap
     tokio::time::timeout(LEADER_WAIT + CONNECT_TIMEOUT, finding).await.map_err(late)?
 }
 
-/// Waits until this master leads (nothing is given) or another one does.
-async fn find_leader(context: &Context, until: Instant) -> Result<Option<Leader>, ApiError> {
+/// Waits until this master leads or another one does.
+async fn find_leader(context: &Context, until: Instant) -> Result<Leader, ApiError> {
     let mut watch = context.leadership_watch();
     let me = context.me.node;
     let someone = |known: &Leadership| known.leads || known.leader.as_ref().is_some_and(|it| it.node != me);
     let waiting = watch.wait_for(someone);
     let found = tokio::time::timeout_at(until, waiting).await.ok().and_then(Result::ok);
     match found.map(|known| known.clone()) {
-        Some(known) if known.leads => Ok(None),
-        Some(Leadership { leader: Some(master), term, .. }) => Ok(Some(Leader { master, term })),
+        Some(known) if known.leads => Ok(Leader { master: context.me.clone(), term: known.term }),
+        Some(Leadership { leader: Some(master), term, .. }) => Ok(Leader { master, term }),
         _ if context.leadership().leader.is_some() => {
             let why = "this master was elected but hears from no majority of masters";
             Err(ControlError::Unavailable(why.to_owned()).into())
@@ -221,12 +231,11 @@ async fn find_leader(context: &Context, until: Instant) -> Result<Option<Leader>
     }
 }
 
-/// Waits until another term than `lost`'s has a leader, this master included; not beyond `until`.
+/// Waits until another master than `lost` leads, or the same in a later term; not beyond `until`.
 async fn has_successor(context: &Context, lost: &Leader, until: Instant) -> bool {
     let mut watch = context.leadership_watch();
     let another = |known: &Leadership| {
-        let other = |it: &Master| it.node != lost.master.node || known.term > lost.term;
-        known.leads || known.leader.as_ref().is_some_and(other)
+        known.leader.as_ref().is_some_and(|it| it.node != lost.master.node || known.term > lost.term)
     };
     let found = tokio::time::timeout_at(until, watch.wait_for(another)).await;
     found.is_ok_and(|found| found.is_ok())

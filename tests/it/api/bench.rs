@@ -47,6 +47,8 @@ pub struct Led {
     inner: InMemoryStore,
     pub leadership: watch::Sender<Leadership>,
     pub quorum_is_lost: Mutex<bool>,
+    /// Another master was elected, which nobody was told yet.
+    pub is_deposed: Mutex<bool>,
 }
 
 /// What the daemon would provide.
@@ -67,6 +69,9 @@ impl StateStore for Led {
     fn fresh_snapshot(&self) -> BoxFuture<'_, Result<View, ReadError>> {
         if *self.quorum_is_lost.lock().unwrap() {
             return std::future::ready(Err(ReadError::NoQuorum)).boxed();
+        }
+        if *self.is_deposed.lock().unwrap() {
+            return std::future::ready(Err(ReadError::NotLeader)).boxed();
         }
         self.inner.fresh_snapshot()
     }
@@ -184,6 +189,7 @@ impl Bench {
             inner: InMemoryStore::new(clock.clone() as Arc<dyn Clock>),
             leadership: watch::channel(leadership).0,
             quorum_is_lost: Mutex::default(),
+            is_deposed: Mutex::default(),
         });
         let outside = Arc::new(Outside::default());
         let context = Context {

@@ -65,6 +65,11 @@ fn get(uri: &str) -> Request<Body> {
     Request::get(uri).header("host", "paas").body(Body::empty()).unwrap()
 }
 
+/// As another master passes it on.
+fn get_from(uri: &str, via: &str) -> Request<Body> {
+    Request::get(uri).header("host", "paas").header("x-marathon-via", via).body(Body::empty()).unwrap()
+}
+
 fn post(uri: &str, body: &Value) -> Request<Body> {
     let request = Request::post(uri).header("host", "paas").header("content-type", "application/json");
     request.body(Body::from(body.to_string())).unwrap()
@@ -246,6 +251,26 @@ async fn a_read_is_answered_here_once_this_master_leads_and_by_one_elected_anew(
     let elected = Leadership { term: 2, leads: false, leader: Some(master(1, &again.address)) };
     standby.bench.store.leadership.send_replace(elected);
     asking.await.unwrap().expect_status(200);
+}
+
+#[tokio::test]
+async fn a_read_that_a_former_leader_gives_back_goes_to_the_next_one() {
+    let (next, former) = (leader().await, leader().await);
+    *former.bench.store.is_deposed.lock().unwrap() = true;
+    let standby = standby_of(&former.address).await;
+    // A master that passes on repeats it; a former leader that was asked itself does so, too.
+    for asked in [&standby, &former] {
+        let refused = ask(&former.address, get_from("/v2/apps", "1.1 x")).await.expect_status(503);
+        assert_eq!(refused.header("x-platformd-former-leader"), "true");
+        let address = asked.address.clone();
+        let asking = platformd::world::spawn(async move { ask(&address, get("/v2/apps")).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!asking.is_finished(), "it waits for the next leader");
+        let elected = Leadership { term: 2, leads: false, leader: Some(master(3, &next.address)) };
+        asked.bench.store.leadership.send_replace(elected);
+        let answer = asking.await.unwrap().expect_status(200);
+        assert_eq!(answer.header("x-marathon-via"), format!("1.1 {}", asked.address));
+    }
 }
 
 #[tokio::test]
