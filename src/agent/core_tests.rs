@@ -393,23 +393,6 @@ fn a_refused_launch_fails_with_its_reason() {
 }
 
 #[test]
-fn who_was_refused_lets_others_come_first_until_it_is_welcome() {
-    let mut play = Play::new();
-    let mut yields = || {
-        let effects = on_input(&mut play.core, Input::Connected, Timestamp::default());
-        let [Effect::Send(FromAgent::Register(register))] = effects.as_slice() else { panic!("{effects:?}") };
-        let said = register.yields;
-        if said {
-            play.register();
-        } else {
-            play.give(Input::Heard(FromMaster::Refuse { reason: "it lives elsewhere".to_owned() }));
-        }
-        said
-    };
-    assert_eq!([yields(), yields(), yields()], [false, true, false]);
-}
-
-#[test]
 fn an_absent_driver_is_tried_again_less_and_less_often() {
     let mut play = Play::new();
     let run = play.run(a_launch("a"));

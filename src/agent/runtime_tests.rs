@@ -389,6 +389,22 @@ async fn a_port_of_a_stranger_is_told_and_keeps_a_task_from_starting() {
 }
 
 #[tokio::test]
+async fn who_was_refused_comes_again_and_lets_others_come_first_until_it_is_welcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let (mut line, first) = master.accept().await;
+    line.send(&FromMaster::Refuse { reason: "it lives elsewhere".to_owned() }).await.unwrap();
+    let session = master.welcome().await;
+    let repeated = session.register.yields;
+    drop(session);
+    let after = master.welcome().await;
+    assert_eq!([first.yields, repeated, after.register.yields], [false, true, false]);
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let machine = FakeMachine::new();
