@@ -396,11 +396,19 @@ async fn who_was_refused_comes_again_and_lets_others_come_first_until_it_is_welc
     let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
     let (mut line, first) = master.accept().await;
     line.send(&FromMaster::Refuse { reason: "it lives elsewhere".to_owned() }).await.unwrap();
-    let session = master.welcome().await;
-    let repeated = session.register.yields;
-    drop(session);
-    let after = master.welcome().await;
-    assert_eq!([first.yields, repeated, after.register.yields], [false, true, false]);
+    drop(line);
+    let (mut line, repeated) = master.accept().await;
+    let fence = master.fence();
+    line.send(&FromMaster::Welcome { protocol: 1, fence, heartbeat_millis: 5000 }).await.unwrap();
+    let welcomed = async {
+        while !agent.view.is_registered() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, welcomed).await.unwrap();
+    drop(line);
+    let (_line, after) = master.accept().await;
+    assert_eq!([first.yields, repeated.yields, after.yields], [false, true, false]);
     agent.end().await;
 }
 
