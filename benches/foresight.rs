@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use platformd::domain::{AgentId, DeploymentId, Timestamp};
 use platformd::forecast::{Budget, Course, Outcome, Rest, rebalance, survey};
+use platformd::scheduler::Suspects;
 use platformd::state::{ClusterState, Command};
 use platformd::testkit::{an_agent, an_app};
 
@@ -26,7 +27,7 @@ const ROUNDS: usize = 3;
 
 /// Agents in 40 racks with ten tasks each, of a hundred apps, every fifth spread over racks.
 fn cluster(agents: usize) -> ClusterState {
-    let mut course = Course::start(&ClusterState::default(), BTreeSet::new(), Timestamp::from_millis(1));
+    let mut course = Course::start(&ClusterState::default(), Suspects::new(), Timestamp::from_millis(1));
     let one = |at: usize| {
         an_agent(&format!("agent-{at:05}"))
             .cpus(16.0)
@@ -66,11 +67,14 @@ fn main() {
     println!("|---|---|---|");
     for agents in SIZES {
         let state = cluster(agents);
-        let none = BTreeSet::new();
+        let none = Suspects::new();
         let (now, say) = (state.now, |what: &str, took: Duration| {
             println!("| {what} | {agents} | {:.1} ms |", took.as_secs_f64() * 1e3);
         });
-        say("a look at every agent", median(|| drop(survey(&state, &none, &mut || true).unwrap())));
+        say(
+            "a look at every agent",
+            median(|| drop(survey(&state, &BTreeSet::new(), &mut || true).unwrap())),
+        );
         let lose = || {
             let mut course = Course::start(&state, none.clone(), now);
             let agent = AgentId::new("agent-00000");

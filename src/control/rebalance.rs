@@ -1,14 +1,13 @@
 //! Moving instances that had better be elsewhere: planned on one state, recorded as wishes. The
 //! planner then replaces them one after another, on whichever master leads.
 
-use std::collections::BTreeSet;
-
 use tokio::time::Instant;
 
 use super::what_if::WHAT_IF_TIME_MAX;
 use super::{Control, ControlError};
-use crate::domain::{AgentId, InstanceId, Timestamp};
+use crate::domain::{InstanceId, Timestamp};
 use crate::forecast::{Budget, Rebalance, rebalance};
+use crate::scheduler::Suspects;
 use crate::state::Command;
 use crate::store::View;
 use crate::world;
@@ -23,7 +22,7 @@ pub const MOVES_PER_APP_MAX: u32 = 2;
 pub const MOVES_MAX_MOST: u32 = 1_000;
 
 impl Control {
-    /// Which instances had better be elsewhere, as of `view`; agents of `excluded` get nothing new.
+    /// Which instances had better be elsewhere, as of `view`; suspects get nothing new.
     /// Writes nothing.
     ///
     /// # Errors
@@ -32,13 +31,13 @@ impl Control {
         &self,
         view: View,
         budget: Budget,
-        excluded: BTreeSet<AgentId>,
+        suspects: Suspects,
     ) -> Result<Rebalance, ControlError> {
         let permit = self.permit_to_foretell()?;
         let now = Timestamp::from_millis(self.clock.now_millis()).max(view.now);
         let work = move || {
             let until = Instant::now() + WHAT_IF_TIME_MAX;
-            let plan = rebalance(&view, &excluded, now, budget, &mut || Instant::now() < until);
+            let plan = rebalance(&view, &suspects, now, budget, &mut || Instant::now() < until);
             drop(permit);
             plan
         };
@@ -50,14 +49,10 @@ impl Control {
     ///
     /// # Errors
     /// As there, and those of a proposal.
-    pub async fn rebalance(
-        &self,
-        budget: Budget,
-        excluded: BTreeSet<AgentId>,
-    ) -> Result<Rebalance, ControlError> {
+    pub async fn rebalance(&self, budget: Budget, suspects: Suspects) -> Result<Rebalance, ControlError> {
         let _turn = self.turn.lock().await;
         let view = self.store.fresh_snapshot().await?;
-        let plan = self.plan_rebalance(view, budget, excluded).await?;
+        let plan = self.plan_rebalance(view, budget, suspects).await?;
         if !plan.moves.is_empty() {
             let instances =
                 plan.moves.iter().map(|it| (it.from.instance.clone(), it.reason.clone())).collect();

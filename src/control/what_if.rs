@@ -14,6 +14,7 @@ use crate::domain::{
     Timestamp, Violation,
 };
 use crate::forecast::{Course, Outcome};
+use crate::scheduler::Suspects;
 use crate::state::{ClusterState, Command, StartDeployment};
 use crate::store::View;
 use crate::world;
@@ -56,7 +57,7 @@ pub struct Addition {
 }
 
 impl Control {
-    /// Plays what would happen, from `view` on, where the agents of `excluded` get nothing new.
+    /// Plays what would happen, from `view` on, where `suspects` get nothing new.
     /// Writes nothing, and works away from the threads that serve others.
     ///
     /// # Errors
@@ -66,14 +67,14 @@ impl Control {
         &self,
         view: View,
         wish: WhatIf,
-        excluded: BTreeSet<AgentId>,
+        suspects: Suspects,
     ) -> Result<Outcome, ControlError> {
         let permit = self.permit_to_foretell()?;
         let now = Timestamp::from_millis(self.clock.now_millis()).max(view.now);
         let version = self.next_version(&view);
         let work = move || {
             let until = Instant::now() + WHAT_IF_TIME_MAX;
-            let outcome = play(&view, &wish, &excluded, (now, version), &mut || Instant::now() < until);
+            let outcome = play(&view, &wish, &suspects, (now, version), &mut || Instant::now() < until);
             drop(permit);
             outcome
         };
@@ -92,7 +93,7 @@ impl Control {
 fn play(
     view: &ClusterState,
     wish: &WhatIf,
-    excluded: &BTreeSet<AgentId>,
+    suspects: &Suspects,
     (now, version): (Timestamp, SpecVersion),
     may_go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Outcome, ControlError> {
@@ -109,7 +110,7 @@ fn play(
     if !wrong.is_empty() {
         return Err(ControlError::Violations(wrong));
     }
-    let mut course = Course::start(view, excluded.clone(), now);
+    let mut course = Course::start(view, suspects.clone(), now);
     let mut commands: Vec<Command> = lost.iter().filter_map(|agent| loss(view, agent, now)).collect();
     commands.extend(joins(view, &wish.add));
     let shall_move = drained.iter().flat_map(|agent| view.live_on(agent));
@@ -117,7 +118,7 @@ fn play(
     if !instances.is_empty() {
         commands.push(Command::MoveInstances { instances });
     }
-    course.exclude(drained);
+    course.drain(drained);
     course.record(commands);
     if !wish.edits.is_empty() {
         let start = deployment(course.state(), wish, version)?;
@@ -127,7 +128,7 @@ fn play(
         }
     }
     let rest = course.play(may_go_on);
-    Ok(Outcome::of(view, excluded, &course, rest))
+    Ok(Outcome::of(view, suspects, &course, rest))
 }
 
 /// Agents by id or by host name.
@@ -172,7 +173,12 @@ fn joins(state: &ClusterState, additions: &[Addition]) -> Vec<Command> {
     let names = (1u32..).map(|number| AgentId::new(format!("added-{number}")));
     let free = names.filter(|name| !state.agents.contains(name));
     let join = |(added, id): (&Addition, AgentId)| {
-        let incarnation = Incarnation { boot_id: id.to_string(), started: Timestamp::default(), run: 1 };
+        let incarnation = Incarnation {
+            boot_id: id.to_string(),
+            started: Timestamp::default(),
+            run: 1,
+            place: String::new(),
+        };
         let info = AgentInfo {
             hostname: id.to_string(),
             id,
@@ -249,7 +255,7 @@ mod tests {
         let store = Arc::new(InMemoryStore::new(Arc::clone(&clock)));
         let control = Control::new(store, clock);
         let view = control.store().snapshot();
-        let ask = || control.what_if(Arc::clone(&view), WhatIf::default(), BTreeSet::new());
+        let ask = || control.what_if(Arc::clone(&view), WhatIf::default(), Suspects::new());
         let mut permits: Vec<_> = (0..WHAT_IFS_MAX).map(|_| control.permit_to_foretell().unwrap()).collect();
         assert!(matches!(ask().await, Err(ControlError::Unavailable(_))));
         permits.pop();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::obedient_news;
 use crate::domain::{AgentId, AppId, InstanceId, Timestamp};
 use crate::planner;
-use crate::scheduler::{Book, CycleReport};
+use crate::scheduler::{Book, CycleReport, Suspects, Suspicion};
 use crate::state::{Applied, ClusterState, Command, LogEntry, apply};
 
 /// Rounds that one course plays at most: enough to place a million instances, and to upgrade
@@ -32,15 +32,15 @@ pub enum Rest {
 pub struct Course {
     state: ClusterState,
     now: Timestamp,
-    excluded: BTreeSet<AgentId>,
+    suspects: Suspects,
     book: Book,
     minted: u128,
 }
 
 impl Course {
-    /// Begins at `state`, where the agents of `excluded` get nothing new. Costs next to nothing.
-    pub fn start(state: &ClusterState, excluded: BTreeSet<AgentId>, now: Timestamp) -> Self {
-        Self { state: state.clone(), now: now.max(state.now), excluded, book: Book::default(), minted: 0 }
+    /// Begins at `state`, where `suspects` get nothing new. Costs next to nothing.
+    pub fn start(state: &ClusterState, suspects: Suspects, now: Timestamp) -> Self {
+        Self { state: state.clone(), now: now.max(state.now), suspects, book: Book::default(), minted: 0 }
     }
 
     /// What is so far.
@@ -54,13 +54,13 @@ impl Course {
     }
 
     /// Agents that get nothing new.
-    pub fn excluded(&self) -> &BTreeSet<AgentId> {
-        &self.excluded
+    pub fn suspects(&self) -> &Suspects {
+        &self.suspects
     }
 
-    /// These agents get nothing new either.
-    pub fn exclude(&mut self, agents: impl IntoIterator<Item = AgentId>) {
-        self.excluded.extend(agents);
+    /// These agents get nothing new either: they are being emptied.
+    pub fn drain(&mut self, agents: impl IntoIterator<Item = AgentId>) {
+        self.suspects.extend(agents.into_iter().map(|agent| (agent, Suspicion::Drained)));
     }
 
     /// Records commands, as one entry of the log would.
@@ -109,7 +109,8 @@ impl Course {
 
     /// One scheduling cycle, recorded.
     pub(super) fn place(&mut self) -> CycleReport {
-        let report = self.book.cycle(&self.state, &self.excluded, self.now);
+        let excluded: BTreeSet<AgentId> = self.suspects.keys().cloned().collect();
+        let report = self.book.cycle(&self.state, &excluded, self.now);
         if !report.placements.is_empty() {
             let placements = report.placements.clone();
             let seen_at = self.state.index;

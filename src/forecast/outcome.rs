@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Course, Rest};
 use crate::domain::{AgentId, AppId, Goal, InstanceId, Resources, Scalar, TaskId};
-use crate::scheduler::{Explanation, explain_without};
+use crate::scheduler::{Explanation, Suspects, explain};
 use crate::state::{ClusterState, InstanceRow, Presence};
 
 /// What would become of the cluster.
@@ -104,8 +104,8 @@ pub struct Free {
 }
 
 impl Outcome {
-    /// Compares the end of `course` with `before`, where it began with `excluded`.
-    pub fn of(before: &ClusterState, excluded: &BTreeSet<AgentId>, course: &Course, rest: Rest) -> Self {
+    /// Compares the end of `course` with `before`, where it began with these suspects.
+    pub fn of(before: &ClusterState, suspects: &Suspects, course: &Course, rest: Rest) -> Self {
         let after = course.state();
         let mut told = Self {
             index: before.index,
@@ -116,8 +116,8 @@ impl Outcome {
             stops: Vec::new(),
             stays: Vec::new(),
             waits: Vec::new(),
-            free_before: Free::of(before, excluded),
-            free_after: Free::of(after, course.excluded()),
+            free_before: Free::of(before, suspects),
+            free_after: Free::of(after, course.suspects()),
         };
         let (was, is) = (Standing::of_all(before), Standing::of_all(after));
         let nothing = Standing::default();
@@ -170,7 +170,7 @@ impl Outcome {
         }
         self.stays.extend(is.running.values().filter(|row| row.is_moving()).filter_map(|row| Spot::of(row)));
         if is.waiting > 0 {
-            let why = explain_without(course.state(), app, course.excluded(), course.now());
+            let why = explain(course.state(), app, course.suspects(), course.now());
             self.waits.extend(why.map(|why| Wait { before: was.waiting, why }));
         }
         self.placements.extend(came);
@@ -226,10 +226,10 @@ impl Spot {
 }
 
 impl Free {
-    fn of(state: &ClusterState, excluded: &BTreeSet<AgentId>) -> Self {
+    fn of(state: &ClusterState, suspects: &Suspects) -> Self {
         let mut free = Self::default();
         let present = state.agents.values().filter(|agent| agent.presence == Presence::Registered);
-        for agent in present.filter(|agent| !excluded.contains(&agent.info.id)) {
+        for agent in present.filter(|agent| !suspects.contains_key(&agent.info.id)) {
             let spare = agent.spare();
             let ports = spare.ports.count();
             let spare = Resources { ports: crate::domain::PortRanges::default(), ..spare };

@@ -12,7 +12,7 @@ use super::course::fresh_id;
 use super::{Course, Outcome, Rest, Spot};
 use crate::domain::{AgentId, AppId, Goal, InstanceId, TaskState, TaskStatus, Timestamp};
 use crate::planner::replaces_before_it_stops;
-use crate::scheduler::{Book, explain_without, load, misplaced};
+use crate::scheduler::{Book, Suspects, explain, load, misplaced};
 use crate::state::{ClusterState, Command, InstanceRow, LogEntry, Placement, Presence, apply};
 
 /// An instance moves for the sake of load only when the agent that it leaves is so much fuller
@@ -84,19 +84,19 @@ pub struct UnderWay {
     pub waits_for: Option<String>,
 }
 
-/// Plans moves within a budget; agents of `excluded` get nothing new. `may_go_on` is asked before
+/// Plans moves within a budget; suspects get nothing new. `may_go_on` is asked before
 /// each try; when it says no, the plan is what was found so far.
 pub fn rebalance(
     state: &ClusterState,
-    excluded: &BTreeSet<AgentId>,
+    suspects: &Suspects,
     now: Timestamp,
     budget: Budget,
     may_go_on: &mut dyn FnMut() -> bool,
 ) -> Rebalance {
-    let under_way = under_way(state, excluded, now);
+    let under_way = under_way(state, suspects, now);
     let mut planner = Planner {
         state,
-        excluded,
+        suspects,
         now,
         may_go_on,
         work: state.clone(),
@@ -124,7 +124,7 @@ pub fn rebalance(
 /// A plan in the making.
 struct Planner<'a> {
     state: &'a ClusterState,
-    excluded: &'a BTreeSet<AgentId>,
+    suspects: &'a Suspects,
     now: Timestamp,
     may_go_on: &'a mut dyn FnMut() -> bool,
     /// The state with all that was chosen moved.
@@ -186,7 +186,7 @@ impl Planner<'_> {
         let mut exhausted: BTreeSet<AgentId> = BTreeSet::new();
         loop {
             let present = self.work.agents.values().filter(|agent| agent.presence == Presence::Registered);
-            let open = present.filter(|agent| !self.excluded.contains(&agent.info.id));
+            let open = present.filter(|agent| !self.suspects.contains_key(&agent.info.id));
             let loads: Vec<(u64, AgentId)> = open.map(|agent| (load(agent), agent.info.id.clone())).collect();
             let least = loads.iter().map(|(load, _)| *load).min().unwrap_or(0);
             let fullest = loads.into_iter().filter(|(_, agent)| !exhausted.contains(agent)).max();
@@ -279,7 +279,8 @@ impl Planner<'_> {
         ];
         self.record(&mut copy, commands);
         // Later than the end of every pause.
-        let report = self.book.cycle(&copy, self.excluded, Timestamp::from_millis(i64::MAX));
+        let excluded: BTreeSet<AgentId> = self.suspects.keys().cloned().collect();
+        let report = self.book.cycle(&copy, &excluded, Timestamp::from_millis(i64::MAX));
         let placement = report.placements.into_iter().find(|placement| placement.instance == id)?;
         let task = row.task.as_ref()?;
         let ended = TaskStatus::new(TaskState::Killed, copy.now, "");
@@ -315,7 +316,7 @@ impl Planner<'_> {
             Command::CreateInstances { app: row.app.clone(), version, ids: vec![id] },
         ];
         self.record(&mut copy, commands);
-        no_room(&copy, &row.app, self.excluded, self.now)
+        no_room(&copy, &row.app, self.suspects, self.now)
     }
 
     /// The chosen moves, as they turn out when all of them are made at once; fewer of them, or
@@ -325,14 +326,14 @@ impl Planner<'_> {
         if chosen.is_empty() {
             return chosen;
         }
-        let mut untouched = Course::start(self.state, self.excluded.clone(), self.now);
+        let mut untouched = Course::start(self.state, self.suspects.clone(), self.now);
         if untouched.play(self.may_go_on) != Rest::Reached {
             self.is_cut_short = true;
             return Vec::new();
         }
-        let before = Unrest::of(untouched.state(), self.excluded);
+        let before = Unrest::of(untouched.state(), self.suspects);
         while !chosen.is_empty() {
-            let mut course = Course::start(self.state, self.excluded.clone(), self.now);
+            let mut course = Course::start(self.state, self.suspects.clone(), self.now);
             let instances = chosen.iter().map(|it| (it.from.instance.clone(), it.reason.clone())).collect();
             course.record(vec![Command::MoveInstances { instances }]);
             let rest = course.play(self.may_go_on);
@@ -340,9 +341,9 @@ impl Planner<'_> {
                 self.is_cut_short = true;
                 return Vec::new();
             }
-            let outcome = Outcome::of(self.state, self.excluded, &course, rest);
+            let outcome = Outcome::of(self.state, self.suspects, &course, rest);
             let stuck: BTreeSet<&InstanceId> = outcome.stays.iter().map(|spot| &spot.instance).collect();
-            if Unrest::of(course.state(), self.excluded) < before && stuck.is_empty() {
+            if Unrest::of(course.state(), self.suspects) < before && stuck.is_empty() {
                 let to = |id: &InstanceId| {
                     outcome.moves.iter().find(|it| it.from.instance == *id).map(|it| &it.to)
                 };
@@ -371,9 +372,9 @@ struct Unrest {
 }
 
 impl Unrest {
-    fn of(state: &ClusterState, excluded: &BTreeSet<AgentId>) -> Self {
+    fn of(state: &ClusterState, suspects: &Suspects) -> Self {
         let present = state.agents.values().filter(|agent| agent.presence == Presence::Registered);
-        let open = present.filter(|agent| !excluded.contains(&agent.info.id));
+        let open = present.filter(|agent| !suspects.contains_key(&agent.info.id));
         let mut loads: Vec<u64> = open.map(|agent| load(agent)).collect();
         loads.sort_unstable_by(|a, b| b.cmp(a));
         Self {
@@ -385,14 +386,14 @@ impl Unrest {
 }
 
 /// Instances that shall move, and what keeps them.
-fn under_way(state: &ClusterState, excluded: &BTreeSet<AgentId>, now: Timestamp) -> Vec<UnderWay> {
+fn under_way(state: &ClusterState, suspects: &Suspects, now: Timestamp) -> Vec<UnderWay> {
     let mut waits: BTreeMap<AppId, Option<String>> = BTreeMap::new();
     let moving = state.instances.values().filter(|row| row.is_moving() && row.goal == Goal::Running);
     moving
         .filter_map(|row| {
             let waits_for = waits.entry(row.app.clone()).or_insert_with(|| {
                 let is_waiting = state.instances_of(&row.app).any(InstanceRow::is_waiting);
-                is_waiting.then(|| no_room(state, &row.app, excluded, now))
+                is_waiting.then(|| no_room(state, &row.app, suspects, now))
             });
             let reason = row.shall_move.clone().unwrap_or_default();
             Some(UnderWay { spot: Spot::of(row)?, reason, waits_for: waits_for.clone() })
@@ -400,8 +401,8 @@ fn under_way(state: &ClusterState, excluded: &BTreeSet<AgentId>, now: Timestamp)
         .collect()
 }
 
-fn no_room(state: &ClusterState, app: &AppId, excluded: &BTreeSet<AgentId>, now: Timestamp) -> String {
-    let why = explain_without(state, app, excluded, now);
+fn no_room(state: &ClusterState, app: &AppId, suspects: &Suspects, now: Timestamp) -> String {
+    let why = explain(state, app, suspects, now);
     let change = why.and_then(|why| Some(why.changes.first()?.sentence()));
     let no = "no other agent suits".to_owned();
     change.map_or(no.clone(), |change| format!("{no}. {change}"))

@@ -12,6 +12,7 @@ mod resilience;
 mod scheduling;
 mod scope;
 mod stats;
+mod suspects;
 mod tend;
 mod term;
 
@@ -22,6 +23,7 @@ pub use agent_liveness::{Contacts, LivenessLimits};
 pub use resilience::ResilienceBoard;
 pub use scope::LeaderScope;
 pub use stats::LeaderStats;
+pub use suspects::RollCall;
 pub use term::{LeaderStore, Unrecorded};
 
 /// One duty of the leader.

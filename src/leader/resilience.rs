@@ -12,11 +12,9 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::agent_liveness::{Contacts, LivenessLimits};
-use super::{Controller, LeaderStore, Unrecorded};
+use super::{Controller, LeaderStore, RollCall, Unrecorded};
 use crate::domain::AgentId;
 use crate::forecast::{Resilience, survey};
-use crate::state::{ClusterState, Presence};
 use crate::world;
 
 /// After a look that took so long comes a pause of so many times that: less than 5 % of one core.
@@ -30,8 +28,7 @@ pub type ResilienceBoard = watch::Sender<Option<Arc<Resilience>>>;
 
 pub(super) struct Watchman {
     store: LeaderStore,
-    contacts: Arc<dyn Contacts>,
-    limits: LivenessLimits,
+    roll_call: RollCall,
     board: Arc<ResilienceBoard>,
     due: Instant,
     /// What the latest look was at.
@@ -40,13 +37,8 @@ pub(super) struct Watchman {
 
 impl Watchman {
     /// The first look comes after a pause: agents first have to come to a new leader.
-    pub(super) fn new(
-        store: LeaderStore,
-        contacts: Arc<dyn Contacts>,
-        limits: LivenessLimits,
-        board: Arc<ResilienceBoard>,
-    ) -> Self {
-        Self { store, contacts, limits, board, due: Instant::now() + PAUSE_MIN, seen: None }
+    pub(super) fn new(store: LeaderStore, roll_call: RollCall, board: Arc<ResilienceBoard>) -> Self {
+        Self { store, roll_call, board, due: Instant::now() + PAUSE_MIN, seen: None }
     }
 
     async fn look(&mut self) -> Result<Option<Instant>, Unrecorded> {
@@ -55,7 +47,7 @@ impl Watchman {
             return Ok(Some(self.due));
         }
         let (view, _) = self.store.look();
-        let avoided = self.avoided(&view);
+        let avoided: BTreeSet<AgentId> = self.roll_call.suspects(&view).into_keys().collect();
         if self.seen.as_ref().is_some_and(|(index, agents)| *index == view.index && *agents == avoided) {
             return Ok(None);
         }
@@ -72,13 +64,6 @@ impl Watchman {
         self.seen = Some((view.index, avoided));
         self.due = Instant::now() + took.saturating_mul(PAUSE_FACTOR).max(PAUSE_MIN);
         Ok(Some(self.due))
-    }
-
-    fn avoided(&self, state: &ClusterState) -> BTreeSet<AgentId> {
-        let now = Instant::now();
-        let present = state.agents.iter().filter(|(_, agent)| agent.presence == Presence::Registered);
-        let ids = present.map(|(id, _)| id);
-        ids.filter(|id| self.limits.is_suspect(self.contacts.contact(id), now)).cloned().collect()
     }
 }
 

@@ -1,7 +1,5 @@
 //! `/v1/rebalance`: which instances had better be elsewhere, and having them moved.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -32,7 +30,8 @@ pub(in crate::api) async fn plan(State(context): State<Context>, query: Query) -
     };
     let budget = budget(limit("maxMoves", MOVES_MAX)?, limit("maxMovesPerApp", MOVES_PER_APP_MAX)?);
     let view = context.read(query.is_stale()).await?;
-    let plan = context.control.plan_rebalance(view, budget, BTreeSet::new()).await?;
+    let suspects = context.suspects(&view);
+    let plan = context.control.plan_rebalance(view, budget, suspects).await?;
     Ok(Json(rebalance_json(&plan)).into_response())
 }
 
@@ -46,7 +45,8 @@ pub(in crate::api) async fn apply(
     let body = if bytes.is_empty() { Value::Object(serde_json::Map::new()) } else { parse_body(&bytes)? };
     let (moves, per_app) = decode_budget(&body)?;
     let budget = budget(moves.unwrap_or(MOVES_MAX), per_app.unwrap_or(MOVES_PER_APP_MAX));
-    let plan = context.control.rebalance(budget, BTreeSet::new()).await?;
+    let suspects = context.suspects(&context.store().snapshot());
+    let plan = context.control.rebalance(budget, suspects).await?;
     Ok(Json(rebalance_json(&plan)).into_response())
 }
 

@@ -39,7 +39,8 @@ pub(in crate::api) async fn ask(
     let view = context.read(query.is_stale()).await?;
     let force = query.flag("force", false);
     let wish = WhatIf { lose: asked.lose, drain: asked.drain, add: asked.add, edits, force };
-    let outcome = context.control.what_if(view, wish, BTreeSet::new()).await?;
+    let suspects = context.suspects(&view);
+    let outcome = context.control.what_if(view, wish, suspects).await?;
     Ok(Json(outcome_json(&outcome)).into_response())
 }
 

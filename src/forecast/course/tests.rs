@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{AgentId, AppId};
 use crate::forecast::Outcome;
+use crate::scheduler::Suspects;
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
 
 type Dice = (u8, u8, u8);
@@ -73,7 +74,7 @@ proptest! {
     ) {
         let mut ground = some_ground(&agents, &apps);
         let before = ground.state.clone();
-        let mut course = Course::start(&before, BTreeSet::new(), ground.now());
+        let mut course = Course::start(&before, Suspects::new(), ground.now());
         let lost = AgentId::new("a0");
         let mut commands = Vec::new();
         for (kind, a, b) in edits {
@@ -95,7 +96,7 @@ proptest! {
         course.record(commands.clone());
         let rest = course.play(&mut || true);
         prop_assert_eq!(rest, Rest::Reached);
-        let outcome = Outcome::of(&before, &BTreeSet::new(), &course, rest);
+        let outcome = Outcome::of(&before, &Suspects::new(), &course, rest);
 
         // Nothing happened to the state that was looked at.
         prop_assert_eq!(&before, &ground.state);
@@ -129,11 +130,11 @@ fn the_property_has_seen_placements_and_waiting() {
 
 fn playing(ground: &Playground, commands: Vec<Command>, excluded: &[&str]) -> (Course, Outcome) {
     let excluded: BTreeSet<AgentId> = excluded.iter().map(|id| AgentId::new(*id)).collect();
-    let mut course = Course::start(&ground.state, BTreeSet::new(), ground.now());
-    course.exclude(excluded);
+    let mut course = Course::start(&ground.state, Suspects::new(), ground.now());
+    course.drain(excluded);
     course.record(commands);
     let rest = course.play(&mut || true);
-    let outcome = Outcome::of(&ground.state, &BTreeSet::new(), &course, rest);
+    let outcome = Outcome::of(&ground.state, &Suspects::new(), &course, rest);
     (course, outcome)
 }
 
@@ -188,7 +189,7 @@ fn a_drained_agent_is_emptied_where_there_is_room_and_the_rest_stays() {
 #[test]
 fn it_ends_when_told_to_and_when_it_never_rests() {
     let ground = Playground::with_agents(1);
-    let mut course = Course::start(&ground.state, BTreeSet::new(), ground.now());
+    let mut course = Course::start(&ground.state, Suspects::new(), ground.now());
     assert_eq!(course.play(&mut || false), Rest::Stopped);
     assert_eq!(course.play(&mut || true), Rest::Reached);
 }

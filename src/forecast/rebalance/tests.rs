@@ -16,7 +16,7 @@ const BUDGET: Budget = Budget { moves_max: 10, moves_per_app_max: 3 };
 const PLANS_MAX: usize = 60;
 
 fn planned(ground: &Playground, budget: Budget) -> Rebalance {
-    rebalance(&ground.state, &BTreeSet::new(), ground.now(), budget, &mut || true)
+    rebalance(&ground.state, &Suspects::new(), ground.now(), budget, &mut || true)
 }
 
 fn carry_out(ground: &mut Playground, plan: &Rebalance) {
@@ -94,7 +94,7 @@ proptest! {
         let mut last: Option<Unrest> = None;
         for carried_out in 0.. {
             prop_assert!(carried_out < PLANS_MAX, "to and fro");
-            let unrest = Unrest::of(&ground.state, &BTreeSet::new());
+            let unrest = Unrest::of(&ground.state, &Suspects::new());
             if let Some(last) = &last {
                 prop_assert!(unrest < *last, "{:?} is no better than {:?}", unrest, last);
             }
@@ -196,6 +196,6 @@ fn apps_under_deployment_and_those_that_would_stop_first_are_left_alone() {
 #[test]
 fn a_plan_that_may_not_go_on_is_empty_and_says_so() {
     let ground = crowded(&an_app("/web").instances(5).cpus(1.0));
-    let plan = rebalance(&ground.state, &BTreeSet::new(), ground.now(), BUDGET, &mut || false);
+    let plan = rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, &mut || false);
     assert_eq!((plan.moves.len(), plan.is_cut_short), (0, true));
 }

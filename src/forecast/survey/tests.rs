@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::forecast::{Course, Rest};
+use crate::scheduler::Suspects;
 use crate::testkit::{Playground, an_agent, an_app};
 
 type Dice = (u8, u8, u8);
@@ -20,7 +21,7 @@ fn surveyed(ground: &Playground) -> Survey {
 
 /// What waits after a loss that did not wait before, by playing it.
 fn played(ground: &Playground, agent: &AgentId) -> BTreeMap<AppId, usize> {
-    let mut course = Course::start(&ground.state, BTreeSet::new(), ground.now());
+    let mut course = Course::start(&ground.state, Suspects::new(), ground.now());
     let run = ground.state.agents.get(agent).unwrap().info.incarnation.run;
     course.record(vec![Command::MarkAgentUnreachable { agent: agent.clone(), run, since: ground.now() }]);
     assert_eq!(course.play(&mut || true), Rest::Reached);
