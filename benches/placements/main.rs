@@ -28,7 +28,7 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use platformd::domain::InstanceId;
-use platformd::scheduler::{Book, CycleReport, PLACEMENTS_MAX, explain};
+use platformd::scheduler::{Book, CycleReport, PLACEMENTS_MAX, Suspects, explain};
 use platformd::state::ClusterState;
 use platformd::testkit::{AppBuilder, an_app};
 
@@ -148,7 +148,7 @@ fn explaining(base: &Cluster) -> f64 {
     cluster.create(&app.id(), 1);
     let one = || {
         let begun = processor_time();
-        black_box(explain(&cluster.state, &app.id(), cluster.state.now).unwrap());
+        black_box(explain(&cluster.state, &app.id(), &Suspects::new(), cluster.state.now).unwrap());
         (processor_time() - begun).as_secs_f64()
     };
     median((0..ROUNDS).map(|_| one()).collect())

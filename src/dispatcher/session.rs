@@ -12,13 +12,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::assignments::{Wanted, difference, forgotten, outlived};
-use super::registration::{Admission, admit};
+use super::registration::{Admission, Heard, admit};
 use super::sessions::Open;
 use super::{HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, PortRanges, TaskId, UpdateId};
+use crate::domain::{AgentId, Incarnation, PortRanges, TaskId, UpdateId};
 use crate::line::{Line, LineReceiver, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
-use crate::state::{Applied, Command};
+use crate::state::{AgentRow, Applied, Command};
 use crate::store::{Leadership, ProposeError, StateStore, View};
 use crate::world;
 
@@ -38,6 +38,7 @@ const WAITING_MAX: usize = 64;
 const ASSIGNMENTS_PER_MESSAGE: usize = 256;
 
 /// What a session's loop hears.
+#[expect(clippy::large_enum_variant, reason = "made one at a time and moved at once; never kept in bulk")]
 enum Input {
     Said(FromAgent),
     Ended { by_peer: bool },
@@ -78,6 +79,7 @@ pub(super) async fn run(
             let generation = begun.open.generation;
             let mut session = Session {
                 agent: agent.clone(),
+                incarnation: register.agent.incarnation.clone(),
                 store: Arc::clone(store),
                 sessions: Arc::clone(sessions),
                 sender,
@@ -113,8 +115,11 @@ async fn begin(
         return Ok(None);
     }
     let agent = &register.agent.id;
-    let contact = sessions.contact(agent);
-    match admit(&store.snapshot(), register, contact, Instant::now()) {
+    let heard = Heard {
+        listening_since: sessions.listening_since(leadership.term),
+        contact: sessions.contact(agent),
+    };
+    match admit(&store.snapshot(), register, heard, Instant::now()) {
         Admission::Known => {}
         Admission::Refused(reason) => return refuse(sender, agent, reason).await,
         Admission::Record(command) => match store.propose(vec![command], Some(leadership.term)).await {
@@ -146,6 +151,8 @@ async fn refuse(sender: &mut LineSender, agent: &AgentId, reason: String) -> io:
 
 struct Session {
     agent: AgentId,
+    /// Who is spoken to. Nothing is said any more once another one is recorded.
+    incarnation: Incarnation,
     store: Arc<dyn StateStore>,
     sessions: Arc<Sessions>,
     sender: LineSender,
@@ -237,6 +244,10 @@ impl Session {
     fn fence(&self, view: &View) -> Result<Fence, End> {
         let leadership = self.store.leadership().borrow().clone();
         if !leadership.leads || leadership.term != self.term {
+            return Err(End::ByUs);
+        }
+        let is_recorded = |row: &Arc<AgentRow>| row.info.incarnation == self.incarnation;
+        if !view.agents.get(&self.agent).is_some_and(is_recorded) {
             return Err(End::ByUs);
         }
         fence(view, &leadership).ok_or(End::ByUs)

@@ -10,7 +10,6 @@ use super::index::{Index, print_of};
 use super::ports_offered::PortsOffered;
 use super::tree::{Node, Tree};
 use crate::domain::{AgentId, Constraint, Resources, Scalar};
-use crate::scheduler::fingerprint::{fingerprint, scattered};
 use crate::scheduler::rank;
 use crate::state::{AgentRow, Presence};
 
@@ -171,7 +170,7 @@ impl Fleet {
             values: vec![NO_VALUE; self.columns.len()],
             class: NO_CLASS,
             leaf: 0,
-            lot: u16::try_from(scattered(fingerprint(id.as_str())) >> 48).unwrap_or(0),
+            lot: rank::lot(id),
             totals: [Scalar::ZERO; 4],
             score: 0,
             is_present: false,
