@@ -64,7 +64,7 @@ pub(super) fn admit(state: &ClusterState, register: &Register, heard: Heard, now
     if row.info.incarnation.is_elsewhere(&info.incarnation) && comes_first(heard, register.yields, now) {
         return Admission::Refused(is_a_copy(row));
     }
-    let is_known = row.info == *info
+    let is_known = *row.info == *info
         && row.presence == Presence::Registered
         && row.held_ports == register.held_ports
         && row.proof == proof;

@@ -198,7 +198,7 @@ impl AgentLiveness {
 
 fn welcome_back(row: &AgentRow) -> Command {
     Command::RegisterAgent {
-        info: Box::new(row.info.clone()),
+        info: Box::new((*row.info).clone()),
         held_ports: row.held_ports.clone(),
         proof: row.proof.clone(),
     }

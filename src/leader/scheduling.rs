@@ -1,15 +1,14 @@
 //! Waiting instances → `scheduler::Book::cycle` → `LaunchTasks`.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::suspects::Avoided;
 use super::term::instant_of;
 use super::{Controller, LeaderStats, LeaderStore, RollCall, Unrecorded};
-use crate::domain::AgentId;
 use crate::scheduler::Book;
 use crate::state::Command;
 use crate::telemetry::SchedulingMetrics;
@@ -21,6 +20,7 @@ const SUSPECT_LOOK: Duration = Duration::from_millis(500);
 pub(super) struct Scheduling {
     store: LeaderStore,
     roll_call: RollCall,
+    avoided: Avoided,
     stats: Arc<LeaderStats>,
     metrics: SchedulingMetrics,
     /// Follows the state while this master leads; a new term begins with an empty one.
@@ -34,7 +34,7 @@ impl Scheduling {
         stats: Arc<LeaderStats>,
         metrics: SchedulingMetrics,
     ) -> Self {
-        Self { store, roll_call, stats, metrics, book: Book::default() }
+        Self { store, roll_call, avoided: Avoided::default(), stats, metrics, book: Book::default() }
     }
 
     async fn cycle(&mut self) -> Result<Option<Instant>, Unrecorded> {
@@ -45,8 +45,8 @@ impl Scheduling {
             LeaderStats::set(&self.stats.waiting, 0);
             return Ok(None);
         }
-        let avoided: BTreeSet<AgentId> = self.roll_call.suspects(&view).into_keys().collect();
-        let report = self.book.cycle(&view, &avoided, now);
+        let avoided = self.avoided.now(&self.roll_call, &view);
+        let report = self.book.cycle(&view, avoided, now);
         self.metrics.cycle(report.placements.len(), begun.elapsed());
         LeaderStats::set(&self.stats.waiting, report.left);
         let suspects = (!report.blocked.is_empty() && !avoided.is_empty()).then(|| begun + SUSPECT_LOOK);

@@ -136,6 +136,15 @@ impl Amount {
 }
 
 impl Lack {
+    /// Whether both have the same name.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Constraint(a, _), Self::Constraint(b, _)) => a == b,
+            (Self::Amount(a, ..), Self::Amount(b, ..)) => a == b,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
     /// A short name, the same for every agent: what obstacles are grouped by.
     pub fn name(&self) -> String {
         match self {
@@ -354,9 +363,12 @@ pub fn explain(
     let need = Need::of(state, content);
     let ground = Ground::of(&SchedulingView::without(state, suspects));
     let suspicion = |agent: &AgentRow| suspects.get(&agent.info.id).copied();
+    // Both in id order.
+    let mut plots = ground.plots.iter().peekable();
+    let mut plot_of = |agent: &AgentRow| plots.next_if(|plot| plot.agent.info.id == agent.info.id);
     let agents = state.agents.values();
     let verdicts: Vec<Verdict> =
-        agents.map(|agent| verdict(&need, content, agent, suspicion(agent), &ground)).collect();
+        agents.map(|agent| verdict(&need, content, agent, suspicion(agent), plot_of(agent))).collect();
     let needs = need.resources(&[]);
     let is_waiting = !queued.is_empty();
     let (placed, placed_left_out) = placed(state, app, &ground);
@@ -384,9 +396,8 @@ fn verdict(
     content: &AppVersion,
     agent: &AgentRow,
     suspicion: Option<Suspicion>,
-    ground: &Ground<'_>,
+    plot: Option<&Plot<'_>>,
 ) -> Verdict {
-    let plot = ground.position(&agent.info.id).and_then(|at| ground.plots.get(at));
     let mut lacks = Vec::new();
     if agent.presence != Presence::Registered {
         lacks.push(Lack::Unreachable);
@@ -433,21 +444,30 @@ fn lacking_resources(need: &Need, plot: &Plot<'_>) -> Vec<Lack> {
 
 /// Groups what does not suit by the whole set of reasons.
 fn obstacles(verdicts: &[Verdict]) -> Vec<Obstacle> {
-    let mut sets: BTreeMap<Vec<String>, Obstacle> = BTreeMap::new();
-    let mut nearest: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+    struct Set<'a> {
+        lacks: &'a [Lack],
+        distance: u64,
+        obstacle: Obstacle,
+    }
+    // Names are made once for each set, of which there are few.
+    let mut sets: Vec<Set<'_>> = Vec::new();
     for (at, verdict) in verdicts.iter().enumerate().filter(|(_, verdict)| !verdict.lacks.is_empty()) {
-        let lacks: Vec<String> = verdict.lacks.iter().map(Lack::name).collect();
-        let distance = verdict.lacks.iter().map(Lack::distance).max().unwrap_or(0);
-        let obstacle =
-            sets.entry(lacks.clone()).or_insert(Obstacle { lacks: lacks.clone(), agents: 0, nearest: at });
-        obstacle.agents += 1;
-        let least = nearest.entry(lacks).or_insert(distance);
-        if distance < *least {
-            *least = distance;
-            obstacle.nearest = at;
+        let lacks = verdict.lacks.as_slice();
+        let distance = lacks.iter().map(Lack::distance).max().unwrap_or(0);
+        let is_alike = |set: &&mut Set<'_>| {
+            set.lacks.len() == lacks.len() && set.lacks.iter().zip(lacks).all(|(a, b)| a.is_like(b))
+        };
+        if let Some(set) = sets.iter_mut().find(is_alike) {
+            set.obstacle.agents += 1;
+            if distance < set.distance {
+                (set.distance, set.obstacle.nearest) = (distance, at);
+            }
+        } else {
+            let names = lacks.iter().map(Lack::name).collect();
+            sets.push(Set { lacks, distance, obstacle: Obstacle { lacks: names, agents: 1, nearest: at } });
         }
     }
-    let mut obstacles: Vec<Obstacle> = sets.into_values().collect();
+    let mut obstacles: Vec<Obstacle> = sets.into_iter().map(|set| set.obstacle).collect();
     obstacles.sort_by(|a, b| b.agents.cmp(&a.agents).then_with(|| a.lacks.cmp(&b.lacks)));
     obstacles
 }

@@ -3,6 +3,7 @@
 //! Field docs say which command writes the field. Lasting bytes: a field is only ever
 //! added, with a default (docs/state-machine.md).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,9 @@ use crate::domain::{
 /// A machine that runs tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRow {
-    /// As it last described itself (`RegisterAgent`).
-    pub info: AgentInfo,
+    /// As it last described itself (`RegisterAgent`). Shared by all rows of the agent until it describes
+    /// itself anew, since rows are written with every task.
+    pub info: Arc<AgentInfo>,
     /// When it first registered.
     pub registered_at: Timestamp,
     /// Whether it can be reached, as far as is recorded.
@@ -36,7 +38,9 @@ impl AgentRow {
     /// What is left to offer: totals without used and without ports that strangers hold.
     pub fn spare(&self) -> Resources {
         let mut spare = self.info.totals.minus(&self.used);
-        spare.ports = spare.ports.minus(&self.held_ports);
+        if !self.held_ports.ranges().is_empty() {
+            spare.ports = spare.ports.minus(&self.held_ports);
+        }
         spare
     }
 }

@@ -1,12 +1,13 @@
 //! An ordered table with a snapshot that costs almost nothing.
 //!
-//! Rows lie in sorted chunks behind `Arc`. A clone shares all chunks; a write copies
-//! only the chunk it touches, and only when a snapshot still holds it. Iteration is in
-//! key order, so every master walks rows alike. Hides the choice of structure
+//! Rows lie in sorted leaves, leaves in pages, each behind an `Arc`. A clone shares all of them; a write
+//! copies the leaf and the page that it touches, and only when a snapshot still holds them; their keys
+//! only when a row comes or goes. Iteration is in key order, so every master walks rows alike. Hides the choice of structure
 //! (docs/decisions/0003-state-tables.md).
 
+mod changes;
+
 use std::borrow::Borrow;
-use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,101 +15,141 @@ use serde::de::{SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Rows per chunk at most. A write copies at most this many key and row handles
-/// (a few microseconds); the list of chunks stays short (a million rows: 8,000).
-const CHUNK_ROWS_MAX: usize = 256;
+pub use self::changes::Change;
 
-type Chunk<K, V> = Vec<(K, Arc<V>)>;
+/// Rows per leaf at most. After a snapshot each write copies a leaf, and whoever lets the snapshot go frees
+/// the old one: twice as many rows cost both nearly twice as much. Half as many cost as much in pages.
+const LEAF_ROWS_MAX: usize = 16;
 
-/// A row that was written between two clones of a table.
-#[derive(Debug)]
-pub struct Change<'a, K, V> {
-    /// Its key.
-    pub key: &'a K,
-    /// The row in the earlier clone; nothing when it is new.
-    pub before: Option<&'a Arc<V>>,
-    /// The row now; nothing when it was taken out.
-    pub after: Option<&'a Arc<V>>,
-}
+/// Leaves per page at most. A million rows are about 90,000 leaves in 2,000 pages; the list of pages is
+/// copied once per batch.
+const PAGE_LEAVES_MAX: usize = 64;
 
-/// A place in a table.
-struct Cursor<'a, K, V> {
-    /// Chunks from the current one on.
-    chunks: &'a [Arc<Chunk<K, V>>],
-    /// Rows of the current chunk that are still to come.
-    rows: &'a [(K, Arc<V>)],
-}
+/// Rows with their keys.
+type Leaf<K, V> = Node<K, V>;
 
-impl<'a, K, V> Cursor<'a, K, V> {
-    fn of(table: &'a Table<K, V>) -> Self {
-        let chunks = table.chunks.as_slice();
-        Self { chunks, rows: chunks.first().map_or(&[], |chunk| chunk.as_slice()) }
-    }
+/// Leaves, each with a key that none of its own are greater than, and all of the next leaf's are.
+type Page<K, V> = Node<K, Leaf<K, V>>;
 
-    fn row(&self) -> Option<(&'a K, &'a Arc<V>)> {
-        self.rows.first().map(|(key, row)| (key, row))
-    }
-
-    fn step(&mut self) {
-        self.skip(1);
-    }
-
-    /// Passes `count` rows of the current chunk.
-    fn skip(&mut self, count: usize) {
-        self.rows = self.rows.get(count..).unwrap_or_default();
-        if self.rows.is_empty() {
-            self.next_chunk();
-        }
-    }
-
-    fn next_chunk(&mut self) {
-        self.chunks = self.chunks.get(1..).unwrap_or_default();
-        self.rows = self.chunks.first().map_or(&[], |chunk| chunk.as_slice());
-    }
-
-    fn is_at_start(&self, chunk: &Arc<Chunk<K, V>>) -> bool {
-        self.rows.len() == chunk.len()
-    }
-
-    /// Passes rows that are one and the same in both. A row is never under two keys, so that
-    /// its address will do.
-    fn pass_shared(&mut self, other: &mut Self) {
-        loop {
-            if let (Some(a), Some(b)) = (self.chunks.first(), other.chunks.first())
-                && Arc::ptr_eq(a, b)
-                && self.is_at_start(a)
-                && other.is_at_start(b)
-            {
-                self.next_chunk();
-                other.next_chunk();
-                continue;
-            }
-            let pairs = self.rows.iter().zip(other.rows);
-            let same = pairs.take_while(|((_, a), (_, b))| Arc::ptr_eq(a, b)).count();
-            if same == 0 {
-                return;
-            }
-            self.skip(same);
-            other.skip(same);
-        }
-    }
+/// Sorted keys, and what belongs to each.
+struct Node<K, T> {
+    keys: Arc<Vec<K>>,
+    items: Vec<Arc<T>>,
 }
 
 /// Rows by key, in key order.
 pub struct Table<K, V> {
-    chunks: Arc<Vec<Arc<Chunk<K, V>>>>,
+    /// Pages, with keys as pages have them for leaves.
+    root: Arc<Node<K, Page<K, V>>>,
     len: usize,
+}
+
+impl<K, T> Clone for Node<K, T> {
+    fn clone(&self) -> Self {
+        self.touch();
+        Self { keys: Arc::clone(&self.keys), items: self.items.clone() }
+    }
+}
+
+impl<K, T> Default for Node<K, T> {
+    fn default() -> Self {
+        Self { keys: Arc::default(), items: Vec::new() }
+    }
+}
+
+impl<K, T> Drop for Node<K, T> {
+    fn drop(&mut self) {
+        self.touch();
+    }
+}
+
+impl<K, T> Node<K, T> {
+    /// Reads from every item before all of them are counted up or down. Counting waits for one item's
+    /// memory after the other's, reading for all at once.
+    fn touch(&self) {
+        std::hint::black_box(self.items.iter().map(Arc::strong_count).fold(0, usize::wrapping_add));
+    }
+
+    /// Position of the first key that is not less than `key`; behind all when there is none.
+    fn position<Q: Ord + ?Sized>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        self.keys.partition_point(|own| own.borrow() < key)
+    }
+
+    /// Position of `key` itself.
+    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<usize, usize>
+    where
+        K: Borrow<Q>,
+    {
+        self.keys.binary_search_by(|own| own.borrow().cmp(key))
+    }
+
+    /// What may hold `key`.
+    fn under<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&Arc<T>>
+    where
+        K: Borrow<Q>,
+    {
+        self.items.get(self.position(key))
+    }
+}
+
+impl<K: Clone, T> Node<K, T> {
+    fn insert(&mut self, at: usize, key: K, item: Arc<T>) {
+        Arc::make_mut(&mut self.keys).insert(at, key);
+        self.items.insert(at, item);
+    }
+
+    fn remove(&mut self, at: usize) -> Arc<T> {
+        Arc::make_mut(&mut self.keys).remove(at);
+        self.items.remove(at)
+    }
+
+    /// Raises the key at a position, when `key` is greater.
+    fn raise(&mut self, at: usize, key: &K)
+    where
+        K: Ord,
+    {
+        if self.keys.get(at).is_some_and(|own| own < key)
+            && let Some(own) = Arc::make_mut(&mut self.keys).get_mut(at)
+        {
+            *own = key.clone();
+        }
+    }
+
+    /// Gives away the upper half.
+    fn split_off(&mut self) -> Self {
+        let at = self.items.len() / 2;
+        let keys = Arc::make_mut(&mut self.keys).split_off(at);
+        Self { keys: Arc::new(keys), items: self.items.split_off(at) }
+    }
+}
+
+impl<K: Clone, T> Node<K, Node<K, T>> {
+    /// Makes two of the child at a position when it holds more than `most`.
+    fn split_child(&mut self, at: usize, most: usize) {
+        let Some(child) = self.items.get_mut(at).filter(|child| child.items.len() > most) else { return };
+        let above = Arc::make_mut(child).split_off();
+        let Some((middle, upper)) = child.keys.last().cloned().zip(self.keys.get(at).cloned()) else {
+            return;
+        };
+        if let Some(own) = Arc::make_mut(&mut self.keys).get_mut(at) {
+            *own = middle;
+        }
+        self.insert(at + 1, upper, Arc::new(above));
+    }
 }
 
 impl<K, V> Clone for Table<K, V> {
     fn clone(&self) -> Self {
-        Self { chunks: Arc::clone(&self.chunks), len: self.len }
+        Self { root: Arc::clone(&self.root), len: self.len }
     }
 }
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self { chunks: Arc::new(Vec::new()), len: 0 }
+        Self { root: Arc::default(), len: 0 }
     }
 }
 
@@ -134,9 +175,8 @@ impl<K: Ord + Clone, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let chunk = self.chunks.get(self.chunk_of(key))?;
-        let at = chunk.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-        chunk.get(at).map(|(_, row)| row)
+        let leaf = self.root.under(key)?.under(key)?;
+        leaf.items.get(leaf.find(key).ok()?)
     }
 
     /// Whether `key` has a row.
@@ -149,7 +189,8 @@ impl<K: Ord + Clone, V> Table<K, V> {
 
     /// Every row in key order.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &Arc<V>)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter().map(|(key, row)| (key, row)))
+        let leaves = self.root.items.iter().flat_map(|page| page.items.iter());
+        leaves.flat_map(|leaf| leaf.keys.iter().zip(&leaf.items))
     }
 
     /// Every row in key order.
@@ -165,90 +206,40 @@ impl<K: Ord + Clone, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let first = self.chunk_of(start);
-        let before = |chunk: &Arc<Chunk<K, V>>| chunk.partition_point(|(key, _)| key.borrow() < start);
-        let skipped = self.chunks.get(first).map_or(0, before);
-        let later = self.chunks.iter().skip(first);
-        later.flat_map(|chunk| chunk.iter()).skip(skipped).map(|(key, row)| (key, row))
-    }
-
-    /// Keys whose rows were written since `old`, an earlier clone of this table, in key order.
-    /// Costs as [`Table::changes_since`].
-    pub fn written_since(&self, old: &Self) -> Vec<K> {
-        self.changes_since(old).iter().map(|change| change.key.clone()).collect()
-    }
-
-    /// Rows that were written since `old`, an earlier clone of this table, in key order. Right for
-    /// any two tables, but cheap only for clones: chunks that both share are passed over, and of
-    /// the others each row costs the comparison of two addresses.
-    pub fn changes_since<'a>(&'a self, old: &'a Self) -> Vec<Change<'a, K, V>> {
-        let mut changes = Vec::new();
-        if Arc::ptr_eq(&self.chunks, &old.chunks) {
-            return changes;
-        }
-        let (mut before, mut after) = (Cursor::of(old), Cursor::of(self));
-        loop {
-            before.pass_shared(&mut after);
-            match (before.row(), after.row()) {
-                (None, None) => return changes,
-                (Some((key, row)), None) => {
-                    changes.push(Change { key, before: Some(row), after: None });
-                    before.step();
-                }
-                (None, Some((key, row))) => {
-                    changes.push(Change { key, before: None, after: Some(row) });
-                    after.step();
-                }
-                (Some((old_key, old_row)), Some((key, row))) => match old_key.cmp(key) {
-                    Ordering::Less => {
-                        changes.push(Change { key: old_key, before: Some(old_row), after: None });
-                        before.step();
-                    }
-                    Ordering::Greater => {
-                        changes.push(Change { key, before: None, after: Some(row) });
-                        after.step();
-                    }
-                    Ordering::Equal => {
-                        changes.push(Change { key, before: Some(old_row), after: Some(row) });
-                        before.step();
-                        after.step();
-                    }
-                },
-            }
-        }
-    }
-
-    /// Position of the only chunk that may hold `key`.
-    fn chunk_of<Q: Ord + ?Sized>(&self, key: &Q) -> usize
-    where
-        K: Borrow<Q>,
-    {
-        self.chunks.partition_point(|chunk| chunk.last().is_some_and(|(last, _)| last.borrow() < key))
+        let at = self.root.position(start);
+        let first = self.root.items.get(at);
+        let leaf_at = first.map_or(0, |page| page.position(start));
+        let skipped = first.and_then(|page| page.items.get(leaf_at)).map_or(0, |leaf| leaf.position(start));
+        let later = self.root.items.iter().skip(at.saturating_add(1)).flat_map(|page| page.items.iter());
+        let leaves = first.into_iter().flat_map(move |page| page.items.iter().skip(leaf_at)).chain(later);
+        leaves.flat_map(|leaf| leaf.keys.iter().zip(&leaf.items)).skip(skipped)
     }
 
     /// Writes the row of `key`; gives back the row that was there.
     pub fn insert(&mut self, key: K, row: V) -> Option<Arc<V>> {
         let row = Arc::new(row);
-        let at = self.chunk_of(&key).min(self.chunks.len().saturating_sub(1));
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let Some(chunk) = chunks.get_mut(at) else {
-            chunks.push(Arc::new(vec![(key, row)]));
-            self.len = 1;
-            return None;
-        };
-        let chunk = Arc::make_mut(chunk);
-        match chunk.binary_search_by(|(k, _)| k.cmp(&key)) {
-            Ok(found) => chunk.get_mut(found).map(|(_, old)| std::mem::replace(old, row)),
-            Err(gap) => {
-                chunk.insert(gap, (key, row));
-                self.len += 1;
-                if chunk.len() > CHUNK_ROWS_MAX {
-                    let upper = chunk.split_off(chunk.len() / 2);
-                    chunks.insert(at + 1, Arc::new(upper));
-                }
-                None
-            }
+        let root = Arc::make_mut(&mut self.root);
+        if root.items.is_empty() {
+            // A page that holds no leaf, and a leaf that holds no row, are taken out at once.
+            root.insert(0, key.clone(), Arc::default());
         }
+        let page_at = root.position(&key).min(root.items.len().saturating_sub(1));
+        root.raise(page_at, &key);
+        let page = Arc::make_mut(root.items.get_mut(page_at)?);
+        if page.items.is_empty() {
+            page.insert(0, key.clone(), Arc::default());
+        }
+        let leaf_at = page.position(&key).min(page.items.len().saturating_sub(1));
+        page.raise(leaf_at, &key);
+        let leaf = Arc::make_mut(page.items.get_mut(leaf_at)?);
+        match leaf.find(&key) {
+            Ok(found) => return leaf.items.get_mut(found).map(|old| std::mem::replace(old, row)),
+            Err(gap) => leaf.insert(gap, key, row),
+        }
+        self.len += 1;
+        page.split_child(leaf_at, LEAF_ROWS_MAX);
+        root.split_child(page_at, PAGE_LEAVES_MAX);
+        None
     }
 
     /// Takes the row of `key` out.
@@ -256,13 +247,18 @@ impl<K: Ord + Clone, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let at = self.chunk_of(key);
-        let found = self.chunks.get(at)?.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = Arc::make_mut(chunks.get_mut(at)?);
-        let (_, row) = chunk.remove(found);
-        if chunk.is_empty() {
-            chunks.remove(at);
+        self.get(key)?;
+        let root = Arc::make_mut(&mut self.root);
+        let page_at = root.position(key);
+        let page = Arc::make_mut(root.items.get_mut(page_at)?);
+        let leaf_at = page.position(key);
+        let leaf = Arc::make_mut(page.items.get_mut(leaf_at)?);
+        let row = leaf.remove(leaf.find(key).ok()?);
+        if leaf.items.is_empty() {
+            page.remove(leaf_at);
+            if page.items.is_empty() {
+                root.remove(page_at);
+            }
         }
         self.len -= 1;
         Some(row)
@@ -275,11 +271,13 @@ impl<K: Ord + Clone, V: Clone> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let at = self.chunk_of(key);
-        let found = self.chunks.get(at)?.binary_search_by(|(k, _)| k.borrow().cmp(key)).ok()?;
-        let chunks = Arc::make_mut(&mut self.chunks);
-        let chunk = Arc::make_mut(chunks.get_mut(at)?);
-        chunk.get_mut(found).map(|(_, row)| Arc::make_mut(row))
+        let page_at = self.root.position(key);
+        let page = self.root.items.get(page_at)?;
+        let leaf_at = page.position(key);
+        let found = page.items.get(leaf_at)?.find(key).ok()?;
+        let page = Arc::make_mut(Arc::make_mut(&mut self.root).items.get_mut(page_at)?);
+        let leaf = Arc::make_mut(page.items.get_mut(leaf_at)?);
+        leaf.items.get_mut(found).map(Arc::make_mut)
     }
 }
 

@@ -80,7 +80,7 @@ proptest! {
             let info = match known {
                 // Only its facts change.
                 Some(row) => {
-                    let mut info = row.info.clone();
+                    let mut info = (*row.info).clone();
                     info.attributes = agent(at, dice).info().attributes;
                     info.incarnation.run += 1;
                     info

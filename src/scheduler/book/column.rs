@@ -21,6 +21,8 @@ pub(super) struct Column {
     values: Names,
     /// Who has a value, by value.
     holders: Vec<Vec<u32>>,
+    /// Values that somebody has.
+    held: usize,
     /// Asked of each agent, instead of once per class.
     pub(super) is_fine: bool,
     verdicts: Vec<Verdict>,
@@ -42,6 +44,7 @@ impl Column {
             sample: rule.clone(),
             values: Names::default(),
             holders: Vec::new(),
+            held: 0,
             is_fine: rule.fact() == HOSTNAME,
             verdicts: Vec::new(),
             verdict_of: BTreeMap::new(),
@@ -75,11 +78,19 @@ impl Column {
     /// Remembers who has a value, or no longer has it.
     pub(super) fn hold(&mut self, value: u32, agent: u32, holds: bool) {
         let Some(holders) = self.holders.get_mut(value as usize) else { return };
+        let was_held = !holders.is_empty();
         if holds {
             holders.push(agent);
         } else {
             holders.retain(|holder| *holder != agent);
         }
+        self.held = self.held.saturating_add(usize::from(!holders.is_empty()));
+        self.held = self.held.saturating_sub(usize::from(was_held));
+    }
+
+    /// How many values somebody has.
+    pub(super) fn held(&self) -> usize {
+        self.held
     }
 
     /// Who has a value.

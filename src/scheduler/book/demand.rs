@@ -197,6 +197,35 @@ impl Demand {
         agent.is_open() && self.is_open(agent.class) && self.fits(agent)
     }
 
+    /// Whether nobody offers a port that it names itself, whoever has it now.
+    pub(super) fn asks_ports_of_nobody(&self, fleet: &Fleet) -> bool {
+        !self.fixed_ports.is_empty() && !fleet.offered.may_have(self.fixed_ports.iter().copied())
+    }
+
+    /// Whether a rule refuses every value that an agent has who may be chosen, so that nobody need be
+    /// asked: `UNIQUE` with an instance everywhere.
+    pub(super) fn is_full_everywhere(&self, fleet: &Fleet) -> bool {
+        self.clauses.iter().any(|clause| {
+            let Kind::Counting { test: test @ (Test::Unique | Test::MaxPer(_)), tally } = &clause.kind else {
+                return false;
+            };
+            let Some(column) = fleet.columns.get(clause.column) else { return false };
+            let open = column.held().saturating_sub(tally.full());
+            // Values that only agents have who may not be chosen now count as refused.
+            open <= fleet.closed.len() && {
+                let values = fleet.closed.iter().filter_map(|agent| fleet.agent(*agent));
+                let values: BTreeSet<u32> = values.map(|agent| agent.value(clause.column)).collect();
+                let is_closed = |agent: &u32| fleet.closed.contains(agent);
+                let is_lost = |value: &&u32| {
+                    **value != NO_VALUE
+                        && tally.allows(test, **value)
+                        && column.holders(**value).iter().all(is_closed)
+                };
+                values.iter().filter(is_lost).count() == open
+            }
+        })
+    }
+
     /// Agents among which the answer must be, where rules make them few.
     pub(super) fn candidates(&self, fleet: &Fleet) -> Option<Vec<u32>> {
         self.clauses.iter().find_map(|clause| {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::column::{Column, NO_VALUE};
 use super::growth::Growth;
-use super::names::Names;
+use super::index::{Index, print_of};
+use super::ports_offered::PortsOffered;
 use super::tree::{Node, Tree};
 use crate::domain::{AgentId, Constraint, Resources, Scalar};
 use crate::scheduler::rank;
@@ -19,30 +20,34 @@ const CLASSES_MAX: usize = 8_192;
 /// Values beyond so many per agent are leftovers of facts that changed; a new book forgets them.
 const VALUES_PER_AGENT_MAX: usize = 4;
 
-/// What the book knows of one agent.
+/// What the book knows of one agent. What each decision asks comes first, side by side in memory:
+/// with many agents, reading memory is what a placement costs.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub(super) struct Agent {
-    pub(super) id: AgentId,
-    /// As recorded in the state that is followed; nothing when it is not there.
-    pub(super) row: Option<Arc<AgentRow>>,
     /// What is left to give, less what this cycle gave.
     pub(super) spare: Resources,
-    /// How many ports are left.
-    ports: u32,
-    /// The number of its value for each column.
-    values: Vec<u32>,
     pub(super) class: u32,
     leaf: u32,
+    /// All cpus, memory, disk and gpus that it has.
+    totals: [Scalar; 4],
+    /// How good it is for anybody.
+    score: u32,
+    /// How many ports are left.
+    ports: u32,
     /// Settles ties between equal agents.
     lot: u16,
-    /// All cpus and all memory that it has.
-    size: (Scalar, Scalar),
     is_present: bool,
     is_excluded: bool,
     /// This cycle gave something.
     is_touched: bool,
     /// Ports among it.
     gave_ports: bool,
+    pub(super) id: AgentId,
+    /// As recorded in the state that is followed; nothing when it is not there.
+    pub(super) row: Option<Arc<AgentRow>>,
+    /// The number of its value for each column.
+    values: Vec<u32>,
 }
 
 impl Agent {
@@ -61,20 +66,18 @@ impl Agent {
         self.values.get(column).copied().unwrap_or(NO_VALUE)
     }
 
-    /// What a newer row of the same agent leaves, without counting ports where none came or went.
-    fn spare_by(&self, old: &AgentRow, new: &AgentRow) -> Resources {
-        let same_ports = old.used.ports == new.used.ports && old.held_ports == new.held_ports;
-        if !same_ports || self.gave_ports {
-            return new.spare();
-        }
-        let (totals, used) = (&new.info.totals, &new.used);
-        Resources {
-            cpus: totals.cpus.minus(used.cpus),
-            mem: totals.mem.minus(used.mem),
-            disk: totals.disk.minus(used.disk),
-            gpus: totals.gpus.minus(used.gpus),
-            ports: self.spare.ports.clone(),
-        }
+    /// Whether a newer row of the same agent leaves what was assumed.
+    fn is_as_assumed(&self, old: &AgentRow, new: &AgentRow) -> bool {
+        let ([cpus, mem, disk, gpus], used, spare) = (self.totals, &new.used, &self.spare);
+        spare.cpus == cpus.minus(used.cpus)
+            && spare.mem == mem.minus(used.mem)
+            && spare.disk == disk.minus(used.disk)
+            && spare.gpus == gpus.minus(used.gpus)
+            && if self.gave_ports {
+                spare.ports == new.spare().ports
+            } else {
+                old.used.ports == used.ports && old.held_ports == new.held_ports
+            }
     }
 
     fn take_spare(&mut self, spare: Resources) {
@@ -83,13 +86,19 @@ impl Agent {
         self.spare = spare;
     }
 
-    /// How good it is for anybody.
+    /// How good it is for anybody, when it was last settled.
     pub(super) fn score(&self) -> u32 {
-        rank::score(self.size, (self.spare.cpus, self.spare.mem), self.lot)
+        self.score
+    }
+
+    /// Works out how good it is now.
+    fn rate(&mut self) {
+        let [cpus, mem, ..] = self.totals;
+        self.score = rank::score((cpus, mem), (self.spare.cpus, self.spare.mem), self.lot);
     }
 
     fn node(&self) -> Node {
-        if self.is_open() { Node::of_spare(&self.spare, self.ports, self.score()) } else { Node::default() }
+        if self.is_open() { Node::of_spare(&self.spare, self.ports, self.score) } else { Node::default() }
     }
 }
 
@@ -116,7 +125,7 @@ impl Class {
 /// All agents.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fleet {
-    names: Names,
+    index: Index,
     pub(super) agents: Vec<Agent>,
     pub(super) columns: Vec<Column>,
     pub(super) classes: Vec<Class>,
@@ -129,6 +138,10 @@ pub(super) struct Fleet {
     /// Classes no longer are as they should be.
     is_misshapen: bool,
     excluded: BTreeSet<AgentId>,
+    /// Recorded agents that may not be chosen now.
+    pub(super) closed: BTreeSet<u32>,
+    /// Ports of all recorded agents.
+    pub(super) offered: PortsOffered,
     touched: Vec<u32>,
 }
 
@@ -138,29 +151,33 @@ impl Fleet {
     }
 
     pub(super) fn find(&self, id: &AgentId) -> Option<u32> {
-        self.names.find(id.as_str())
+        let is_it = |number: u32| self.agent(number).is_some_and(|agent| agent.id == *id);
+        self.index.find(print_of(id.as_str()), is_it)
     }
 
     /// The number of an agent, known so far or not.
     pub(super) fn number(&mut self, id: &AgentId) -> u32 {
-        let agent = self.names.number(id.as_str());
-        if agent as usize == self.agents.len() {
-            self.agents.push(Agent {
-                id: id.clone(),
-                row: None,
-                spare: Resources::default(),
-                ports: 0,
-                values: vec![NO_VALUE; self.columns.len()],
-                class: NO_CLASS,
-                leaf: 0,
-                lot: rank::lot(id),
-                size: (Scalar::ZERO, Scalar::ZERO),
-                is_present: false,
-                is_excluded: self.excluded.contains(id),
-                is_touched: false,
-                gave_ports: false,
-            });
+        if let Some(known) = self.find(id) {
+            return known;
         }
+        let agent = u32::try_from(self.agents.len()).unwrap_or(u32::MAX);
+        self.index.insert(print_of(id.as_str()), agent);
+        self.agents.push(Agent {
+            id: id.clone(),
+            row: None,
+            spare: Resources::default(),
+            ports: 0,
+            values: vec![NO_VALUE; self.columns.len()],
+            class: NO_CLASS,
+            leaf: 0,
+            lot: rank::lot(id),
+            totals: [Scalar::ZERO; 4],
+            score: 0,
+            is_present: false,
+            is_excluded: self.excluded.contains(id),
+            is_touched: false,
+            gave_ports: false,
+        });
         agent
     }
 
@@ -172,11 +189,11 @@ impl Fleet {
         if let (Some(old), Some(new)) = (&old, row)
             && is_same_kind(old, new)
         {
-            let spare = known.spare_by(old, new);
-            // As this cycle assumed, or a change that matters to nobody here.
-            if known.spare == spare {
+            // Or a change that matters to nobody here.
+            if known.is_as_assumed(old, new) {
                 known.gave_ports = false;
             } else {
+                let spare = new.spare();
                 let grew = !known.spare.contains(&spare);
                 known.take_spare(spare);
                 self.settle(agent);
@@ -186,14 +203,28 @@ impl Fleet {
             }
             return false;
         }
+        old.iter().for_each(|old| self.offered.remove(&old.info.totals.ports));
+        row.iter().for_each(|row| self.offered.add(&row.info.totals.ports));
         known.is_present = row.is_some_and(|row| row.presence == Presence::Registered);
-        known.size =
-            row.map_or((Scalar::ZERO, Scalar::ZERO), |row| (row.info.totals.cpus, row.info.totals.mem));
+        known.totals = row.map_or([Scalar::ZERO; 4], |row| {
+            let totals = &row.info.totals;
+            [totals.cpus, totals.mem, totals.disk, totals.gpus]
+        });
         known.take_spare(row.map(|row| row.spare()).unwrap_or_default());
+        self.note_closed(agent);
         let changed = self.revalue(agent);
         self.settle(agent);
         self.note_growth(agent);
         changed
+    }
+
+    /// Notes whether an agent may be chosen.
+    fn note_closed(&mut self, agent: u32) {
+        if self.agent(agent).is_some_and(|known| known.row.is_some() && !known.is_open()) {
+            self.closed.insert(agent);
+        } else {
+            self.closed.remove(&agent);
+        }
     }
 
     /// Reads an agent's values again, and moves it to the class that they make.
@@ -331,18 +362,12 @@ impl Fleet {
 
     /// Shows an agent as it is.
     pub(super) fn settle(&mut self, agent: u32) {
-        if let Some(known) = self.agent(agent) {
-            let node = known.node();
-            self.show(agent, node);
-        }
-    }
-
-    fn show(&mut self, agent: u32, node: Node) {
-        let Some(Agent { class, leaf, .. }) = self.agents.get(agent as usize) else { return };
-        if let Some(home) = self.classes.get_mut(*class as usize)
-            && home.tree.set(*leaf, node)
+        let Some(known) = self.agents.get_mut(agent as usize) else { return };
+        known.rate();
+        if let Some(home) = self.classes.get_mut(known.class as usize)
+            && home.tree.set(known.leaf, known.node())
         {
-            self.roots.set(*class, home.tree.root());
+            self.roots.set(known.class, home.tree.root());
         }
     }
 
@@ -402,6 +427,7 @@ impl Fleet {
             if let Some(known) = self.agents.get_mut(agent as usize) {
                 known.is_excluded = !known.is_excluded;
             }
+            self.note_closed(agent);
             self.settle(agent);
             self.note_growth(agent);
         }
@@ -414,6 +440,9 @@ const NO_CLASS: u32 = u32::MAX;
 /// Whether nothing changed but what is used and held.
 fn is_same_kind(old: &AgentRow, new: &AgentRow) -> bool {
     let (was, is) = (&old.info, &new.info);
+    if Arc::ptr_eq(was, is) {
+        return old.presence == new.presence;
+    }
     old.presence == new.presence
         && was.has_docker == is.has_docker
         && was.totals == is.totals

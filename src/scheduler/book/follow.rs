@@ -6,7 +6,7 @@ use super::demand::{Demand, Reopening};
 use super::groups::MOVING;
 use super::tally::Seniority;
 use super::turn::assumed_seniority;
-use super::{Book, Followed};
+use super::{Assumption, Book, Followed};
 use crate::domain::{AppId, SpecVersion};
 use crate::scheduler::rules;
 use crate::state::{ClusterState, InstanceRow, TaskRow};
@@ -50,8 +50,10 @@ impl Book {
     /// Gives the agents that have other facts than before.
     fn follow_agents(&mut self, old: &Followed, state: &ClusterState) -> BTreeSet<u32> {
         let mut refaced = BTreeSet::new();
-        for change in state.agents.changes_since(&old.agents) {
-            let agent = self.fleet.number(change.key);
+        let changes = state.agents.changes_since(&old.agents);
+        // All numbers before anything else is done with them, so that memory is waited for together.
+        let numbers: Vec<u32> = changes.iter().map(|change| self.fleet.number(change.key)).collect();
+        for (change, agent) in changes.into_iter().zip(numbers) {
             let has_other_facts = self.fleet.record(agent, change.after);
             // In a book that was just begun there is nothing to forget.
             if has_other_facts && !old.agents.is_empty() {
@@ -103,15 +105,41 @@ impl Book {
     fn follow_instances(&mut self, old: &Followed, state: &ClusterState, refaced: &BTreeSet<u32>) {
         let mut assumed = std::mem::take(&mut self.assumed);
         for change in state.instances.changes_since(&old.instances) {
-            let assumed = assumed.remove(change.key);
             let (before, after) = (change.before.map(|row| &**row), change.after.map(|row| &**row));
-            self.follow_instance(before, after, assumed, state, refaced);
+            let known = assumed.find(change.key);
+            if let Some(known) = known {
+                known.is_settled = true;
+                if self.is_confirmed(known, before, after, refaced) {
+                    continue;
+                }
+                self.follow_instance(before, after, Some(known.agent), state, refaced);
+            } else {
+                self.follow_instance(before, after, None, state, refaced);
+            }
         }
         // Placed and not recorded: they wait as before.
-        for (id, agent) in assumed {
-            let row = old.instances.get(&id).map(|row| &**row);
-            self.follow_instance(row, row, Some(agent), state, refaced);
+        for lost in assumed.all.iter().filter(|one| !one.is_settled) {
+            let row = old.instances.get(&lost.instance).map(|row| &**row);
+            self.follow_instance(row, row, Some(lost.agent), state, refaced);
         }
+        assumed.clear();
+        self.assumed = assumed;
+    }
+
+    /// Whether a placement was recorded as it was assumed, so that nothing is left to do.
+    fn is_confirmed(
+        &self,
+        assumed: &Assumption,
+        before: Option<&InstanceRow>,
+        after: Option<&InstanceRow>,
+        refaced: &BTreeSet<u32>,
+    ) -> bool {
+        let Some(task) = after.and_then(rules::counted).filter(|task| task.is_live()) else { return false };
+        task.attempt == assumed.attempt
+            && self.fleet.agent(assumed.agent).is_some_and(|agent| agent.id == task.agent)
+            && before.zip(after).is_some_and(|(before, after)| before.version == after.version)
+            && !refaced.contains(&assumed.agent)
+            && !self.groups.asks_seniority(assumed.app)
     }
 
     fn follow_instance(
@@ -141,8 +169,9 @@ impl Book {
             return; // As most words of agents: starting, running, healthy.
         }
         let app = self.groups.number(&row.app, || state.apps.get(&row.app).map(|row| &**row));
-        if waited != waits {
-            if let Some(before) = before.filter(|_| waited.is_some()) {
+        // Whoever was placed has left the line.
+        if waited != waits || assumed.is_some() {
+            if let Some(before) = before.filter(|_| waited.is_some() && assumed.is_none()) {
                 self.groups.dequeue(app, before);
             }
             if let Some(after) = after.filter(|_| waits.is_some()) {
@@ -200,7 +229,7 @@ impl Book {
             // Fewer instances of the app are there: it is better for the app than it was.
             was.agent.into_iter().for_each(|agent| self.fleet.note_growth(agent));
         }
-        if was == is && !self.asks_seniority(app) {
+        if was == is && !self.groups.asks_seniority(app) {
             return;
         }
         if let Some(agent) = was.agent.filter(|_| was.counts) {
@@ -209,14 +238,6 @@ impl Book {
         if let Some(agent) = is.agent.filter(|_| is.counts) {
             self.recount(app, version, agent, true, None, &|| seniority(true));
         }
-    }
-
-    fn asks_seniority(&mut self, app: u32) -> bool {
-        let places = self.groups.groups_of(app);
-        places.into_iter().any(|place| {
-            let group = self.groups.group(place);
-            group.is_some_and(|(group, _)| group.demand.as_ref().is_some_and(Demand::asks_seniority))
-        })
     }
 
     /// Counts an instance of an app on an agent, or no longer, for every content of the app but
@@ -248,6 +269,7 @@ impl Book {
     /// Gives a group what it needs to be placed, and its place in the queue.
     fn settle(&mut self, place: u32, state: &ClusterState) {
         let Some((group, app)) = self.groups.group(place) else { return };
+        group.waiting.settle();
         if group.demand.is_none() && group.waiting.is_empty() {
             return self.groups.drop_idle(place);
         }

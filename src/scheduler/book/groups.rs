@@ -1,8 +1,10 @@
 //! Apps and their contents: who waits, in what order, and where each app's instances are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::counts::Counts;
 use super::demand::Demand;
+use super::line::{Line, Ticket, Waiter};
 use super::names::Names;
 use super::turn::Progress;
 use crate::domain::{AppId, InstanceId, SpecVersion, Timestamp};
@@ -22,7 +24,7 @@ pub(super) struct App {
     pub(super) delay_until: Option<Timestamp>,
     /// How many of its instances are on an agent, whichever content they run; those that move
     /// away weigh [`MOVING`] each.
-    pub(super) siblings: BTreeMap<u32, u32>,
+    pub(super) siblings: Counts,
     /// Its contents with places in the list of groups.
     pub(super) groups: Vec<(SpecVersion, u32)>,
 }
@@ -36,11 +38,7 @@ impl App {
 
     /// An instance more on an agent, or one less.
     pub(super) fn step(&mut self, agent: u32, weight: u32, more: bool) {
-        let count = self.siblings.entry(agent).or_default();
-        *count = if more { count.saturating_add(weight) } else { count.saturating_sub(weight) };
-        if *count == 0 {
-            self.siblings.remove(&agent);
-        }
+        self.siblings.weigh(agent, weight, more);
     }
 }
 
@@ -51,12 +49,12 @@ pub(super) struct Group {
     pub(super) version: SpecVersion,
     /// Nothing while nobody asked for it, or the content is not there.
     pub(super) demand: Option<Demand>,
-    /// Who waits since when, with the number of the attempt to come.
-    pub(super) waiting: BTreeMap<(Timestamp, InstanceId), u32>,
+    /// Who waits; those whom the last cycle placed are not in it.
+    pub(super) waiting: Line,
     /// How far its turns have come; nothing when that is worth nothing any more.
     pub(super) progress: Option<Progress>,
     /// Its place in the queue.
-    head: Option<(Timestamp, InstanceId)>,
+    head: Option<Ticket>,
     /// How many of the queue's instances are its own.
     queued: usize,
     is_dirty: bool,
@@ -92,7 +90,7 @@ impl Groups {
                 id: id.clone(),
                 exists: false,
                 delay_until: None,
-                siblings: BTreeMap::new(),
+                siblings: Counts::default(),
                 groups: Vec::new(),
             };
             app.record(row());
@@ -118,6 +116,16 @@ impl Groups {
         app.map(|app| app.groups.iter().map(|(_, group)| *group).collect()).unwrap_or_default()
     }
 
+    /// Whether a rule of any of an app's contents asks which instance came first.
+    pub(super) fn asks_seniority(&self, app: u32) -> bool {
+        self.apps.get(app as usize).is_some_and(|app| {
+            app.groups.iter().any(|(_, group)| {
+                let demand = self.groups.get(*group as usize).and_then(|group| group.demand.as_ref());
+                demand.is_some_and(Demand::asks_seniority)
+            })
+        })
+    }
+
     /// The group of a content, if there is one.
     pub(super) fn group_of(&self, app: u32, version: SpecVersion) -> Option<u32> {
         let mut groups = self.apps.get(app as usize)?.groups.iter();
@@ -132,7 +140,7 @@ impl Groups {
             app,
             version,
             demand: None,
-            waiting: BTreeMap::new(),
+            waiting: Line::default(),
             progress: None,
             head: None,
             queued: 0,
@@ -154,7 +162,8 @@ impl Groups {
         let group = self.group_for(app, row.version);
         let attempt = row.task.as_ref().map_or(0, |task| task.attempt).saturating_add(1);
         if let Some(group) = self.groups.get_mut(group as usize) {
-            group.waiting.insert((row.waiting_since, row.id.clone()), attempt);
+            let ticket = (row.waiting_since, row.id.clone());
+            group.waiting.join(Waiter { ticket, attempt });
         }
         self.mark(group);
     }
@@ -163,7 +172,7 @@ impl Groups {
     pub(super) fn dequeue(&mut self, app: u32, row: &InstanceRow) {
         let Some(place) = self.group_of(app, row.version) else { return };
         if let Some(group) = self.groups.get_mut(place as usize) {
-            group.waiting.remove(&(row.waiting_since, row.id.clone()));
+            group.waiting.leave((row.waiting_since, row.id.clone()));
         }
         self.mark(place);
     }
@@ -188,7 +197,8 @@ impl Groups {
         let exists = self.apps.get(group.app as usize).is_some_and(|app| app.exists);
         group.is_dirty = false;
         let may_queue = exists && group.demand.is_some();
-        let head = group.waiting.keys().next().filter(|_| may_queue);
+        group.waiting.settle();
+        let head = group.waiting.head().filter(|_| may_queue);
         if head != group.head.as_ref() {
             let head = head.cloned();
             if let Some((since, id)) = std::mem::replace(&mut group.head, head.clone()) {

@@ -11,30 +11,37 @@
 //! ids, and numbers that depend on history decide nothing.
 
 mod column;
+mod counts;
 mod demand;
 mod fleet;
 mod follow;
 mod groups;
 mod growth;
+mod heap;
+mod index;
+mod line;
 #[cfg(test)]
 mod naive;
 mod names;
+mod ports_offered;
 mod search;
 mod tally;
 mod tree;
 mod turn;
 mod walk;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use self::fleet::Fleet;
 use self::groups::Groups;
+use self::index::{Index, print_of};
+use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX};
 use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Timestamp};
-use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Placement, Table};
+use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Table};
 
-/// Nodes and agents that walks may remember, all together: about 50 MiB. Beyond that all walks are
+/// Nodes and agents that walks may remember, all together: about 12 MiB. Beyond that all walks are
 /// forgotten, and the next turns begin new ones.
 const WALKS_MAX: usize = 1 << 20;
 
@@ -44,12 +51,55 @@ const WALKS_MAX: usize = 1 << 20;
 pub struct Book {
     fleet: Fleet,
     groups: Groups,
-    /// Where the last cycle placed instances.
-    assumed: BTreeMap<InstanceId, u32>,
+    /// What the last cycle placed.
+    assumed: Assumed,
     /// The state that the book is about, but for what is assumed.
     followed: Followed,
     /// Nodes and agents that walks remember, or more.
     walked: usize,
+}
+
+/// What a cycle placed, until the next state says whether it is so.
+#[derive(Clone, Debug, Default)]
+struct Assumed {
+    /// In the order of the cycle's placements.
+    all: Vec<Assumption>,
+    index: Index,
+}
+
+/// An instance that was placed in the last cycle.
+#[derive(Clone, Debug)]
+struct Assumption {
+    instance: InstanceId,
+    attempt: u32,
+    agent: u32,
+    /// Number of its app.
+    app: u32,
+    /// The state said what became of it.
+    is_settled: bool,
+}
+
+impl Assumed {
+    fn note(&mut self, assumption: Assumption) {
+        let number = u32::try_from(self.all.len()).unwrap_or(u32::MAX);
+        self.index.insert(print_of(assumption.instance.as_str()), number);
+        self.all.push(assumption);
+    }
+
+    /// The one about an instance.
+    fn find(&mut self, instance: &InstanceId) -> Option<&mut Assumption> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let is_it = |number: u32| self.all.get(number as usize).is_some_and(|one| one.instance == *instance);
+        let number = self.index.find(print_of(instance.as_str()), is_it)?;
+        self.all.get_mut(number as usize)
+    }
+
+    fn clear(&mut self) {
+        self.all.clear();
+        self.index.clear();
+    }
 }
 
 /// The tables of a state that the book reads. The others are not kept, so that they can go.
@@ -92,6 +142,7 @@ impl Book {
         self.follow(state);
         self.fleet.exclude(excluded);
         let mut report = CycleReport::default();
+        report.placements.reserve(self.groups.waiting().min(PLACEMENTS_MAX));
         for group in self.groups.in_order() {
             if report.placements.len() >= PLACEMENTS_MAX {
                 report.look_at(now);
@@ -127,9 +178,10 @@ impl Book {
         let progress = group.progress.take();
         let remembered_before = progress.as_ref().map_or(0, Progress::len);
         let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress);
-        for ((_, instance), attempt) in group.waiting.iter().take(wanted) {
-            let Some((agent, placement)) = turn.place(instance, *attempt) else { break };
-            self.assumed.insert(instance.clone(), agent);
+        for _ in 0..wanted {
+            let served = group.waiting.serve(|waiter| turn.place(&waiter.ticket.1, waiter.attempt));
+            let Some((Waiter { ticket: (_, instance), attempt }, (agent, placement))) = served else { break };
+            self.assumed.note(Assumption { instance, attempt, agent, app: group.app, is_settled: false });
             report.placements.push(placement);
         }
         let progress = turn.end();
@@ -137,29 +189,32 @@ impl Book {
         group.progress = Some(progress);
         self.walked = self.walked.saturating_sub(remembered_before).saturating_add(remembered);
         let placed = report.placements.len() - before;
+        let (app_number, version) = (group.app, group.version);
         if placed < waiting {
             report.wait(&app.id, waiting - placed);
         }
         if placed < wanted {
-            report.blocked.push((app.id.clone(), group.version));
+            report.blocked.push((app.id.clone(), version));
         } else if placed < waiting {
             report.look_at(now);
         }
-        if app.groups.len() > 1 {
-            let own = report.placements.get(before..).unwrap_or_default();
-            self.tell_others(place, own);
+        let has_others = app.groups.len() > 1;
+        if placed > 0 {
+            self.groups.mark(place);
+        }
+        if has_others {
+            self.tell_others(place, (app_number, version), before);
         }
     }
 
-    /// The other contents of an app count what one of them placed.
-    fn tell_others(&mut self, place: u32, placements: &[Placement]) {
-        let Some((group, _)) = self.groups.group(place) else { return };
-        let (app, version) = (group.app, group.version);
-        for placement in placements {
-            let Some(agent) = self.assumed.get(&placement.instance).copied() else { continue };
-            let seniority = || Some(assumed_seniority(&placement.instance, placement.attempt));
-            self.recount(app, version, agent, true, Some(place), &seniority);
+    /// The other contents of an app count what one of them placed, from the `first` assumption on.
+    fn tell_others(&mut self, place: u32, (app, version): (u32, SpecVersion), first: usize) {
+        let all = std::mem::take(&mut self.assumed.all);
+        for placed in all.iter().skip(first) {
+            let seniority = || Some(assumed_seniority(&placed.instance, placed.attempt));
+            self.recount(app, version, placed.agent, true, Some(place), &seniority);
         }
+        self.assumed.all = all;
     }
 }
 

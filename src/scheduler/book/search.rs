@@ -1,7 +1,8 @@
 //! Finds the best agent for one more instance, without asking those that cannot be it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
+use super::counts::Counts;
 use super::demand::Demand;
 use super::fleet::{Class, Fleet};
 use super::groups::MOVING;
@@ -26,11 +27,11 @@ impl Met {
         &mut self,
         fleet: &Fleet,
         demand: &Demand,
-        siblings: &BTreeMap<u32, u32>,
+        siblings: &Counts,
         level: u32,
         number: u32,
     ) -> bool {
-        let has = siblings_on(siblings, number);
+        let has = siblings.get(number);
         if has < level || has >= MOVING || (has > level && self.levels.contains(&has)) {
             return false;
         }
@@ -51,7 +52,7 @@ pub(super) struct Search<'a> {
     fleet: &'a Fleet,
     demand: &'a Demand,
     /// Instances of the app, by agent.
-    siblings: &'a BTreeMap<u32, u32>,
+    siblings: &'a Counts,
     /// Agents with so many of them are looked for.
     level: u32,
     need: Node,
@@ -64,7 +65,7 @@ pub(super) struct Search<'a> {
 pub(super) fn best_at_level(
     fleet: &Fleet,
     demand: &Demand,
-    siblings: &BTreeMap<u32, u32>,
+    siblings: &Counts,
     level: u32,
     met: &mut Met,
 ) -> Option<u32> {
@@ -83,23 +84,13 @@ pub(super) fn is_by_class(fleet: &Fleet, demand: &Demand) -> bool {
 }
 
 /// The best of a few agents: fewest instances of the app, then as [`best_at_level`].
-pub(super) fn best_of(
-    fleet: &Fleet,
-    demand: &Demand,
-    siblings: &BTreeMap<u32, u32>,
-    few: &[u32],
-) -> Option<u32> {
+pub(super) fn best_of(fleet: &Fleet, demand: &Demand, siblings: &Counts, few: &[u32]) -> Option<u32> {
     let suitable = few.iter().copied().filter_map(|number| {
         let agent = fleet.agent(number).filter(|agent| demand.suits(fleet, agent))?;
-        let siblings = Some(siblings_on(siblings, number)).filter(|siblings| *siblings < MOVING)?;
+        let siblings = Some(siblings.get(number)).filter(|siblings| *siblings < MOVING)?;
         Some((siblings, std::cmp::Reverse(agent.score()), &agent.id, number))
     });
     suitable.min().map(|(.., number)| number)
-}
-
-/// How many instances of the app an agent has.
-pub(super) fn siblings_on(siblings: &BTreeMap<u32, u32>, agent: u32) -> u32 {
-    if siblings.is_empty() { 0 } else { siblings.get(&agent).copied().unwrap_or(0) }
 }
 
 impl<'a> Search<'a> {

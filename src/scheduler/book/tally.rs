@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 
 use super::column::NO_VALUE;
+use super::counts::Counts;
 use crate::domain::{TaskId, Timestamp};
 use crate::scheduler::rules::Test;
 
-/// Values below this are counted in a row, the others in a map.
+/// Values below this are counted in a row.
 const DENSE_VALUES: usize = 512;
 
 /// Orders instances by when they were placed. Only kept for `CLUSTER` without a value.
@@ -19,9 +20,11 @@ pub(super) type Seniority = (Timestamp, TaskId);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     dense: Vec<u32>,
-    sparse: BTreeMap<u32, u32>,
+    sparse: Counts,
     /// Values in use.
     used: u64,
+    /// Values that `UNIQUE` or `MAX_PER` refuse.
+    full: usize,
     /// How many values have a count, by count. Its first key is the least count in use.
     levels: BTreeMap<u32, u32>,
     /// Instances beyond an even share, over all values.
@@ -33,7 +36,7 @@ impl Tally {
     /// How many instances have a value.
     pub(super) fn count(&self, value: u32) -> u32 {
         let dense = self.dense.get(value as usize).copied();
-        dense.unwrap_or_else(|| self.sparse.get(&value).copied().unwrap_or(0))
+        dense.unwrap_or_else(|| self.sparse.get(value))
     }
 
     /// Counts one instance more, or one less.
@@ -50,9 +53,14 @@ impl Tally {
         }
         let old = self.count(value);
         let new = if more { old.saturating_add(1) } else { old.saturating_sub(1) };
-        self.write(value, new);
+        self.write(value, new, more);
         self.used = self.used.saturating_add(u64::from(old == 0)).saturating_sub(u64::from(new == 0));
         match test {
+            Test::Unique | Test::MaxPer(_) => {
+                let most = if let Test::MaxPer(most) = test { *most } else { 1 };
+                let is_full = |count: u32| usize::from(u64::from(count) >= most);
+                self.full = self.full.saturating_add(is_full(new)).saturating_sub(is_full(old));
+            }
             Test::Evenly => {
                 self.level(old, false);
                 self.level(new, true);
@@ -66,7 +74,7 @@ impl Tally {
         }
     }
 
-    fn write(&mut self, value: u32, count: u32) {
+    fn write(&mut self, value: u32, count: u32, more: bool) {
         let at = value as usize;
         if at < DENSE_VALUES {
             if self.dense.len() <= at {
@@ -75,10 +83,8 @@ impl Tally {
             if let Some(place) = self.dense.get_mut(at) {
                 *place = count;
             }
-        } else if count == 0 {
-            self.sparse.remove(&value);
         } else {
-            self.sparse.insert(value, count);
+            self.sparse.step(value, more);
         }
     }
 
@@ -115,6 +121,11 @@ impl Tally {
         }
     }
 
+    /// How many values `UNIQUE` or `MAX_PER` refuse.
+    pub(super) fn full(&self) -> usize {
+        self.full
+    }
+
     /// Where the instance is that was placed first.
     fn first(&self) -> Option<u32> {
         self.by_seniority.values().next().copied()
@@ -127,7 +138,7 @@ impl Tally {
             Test::Groups { groups, .. } if self.used >= *groups => {
                 let dense = self.dense.iter().enumerate().filter(|(_, count)| **count > 0);
                 let dense = dense.filter_map(|(value, _)| u32::try_from(value).ok());
-                Some(dense.chain(self.sparse.keys().copied()).collect())
+                Some(dense.chain(self.sparse.keys()).collect())
             }
             _ => None,
         }

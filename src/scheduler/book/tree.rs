@@ -84,12 +84,29 @@ fn narrow(amount: u64) -> u32 {
 /// Position of the root.
 pub(super) const ROOT: usize = 1;
 
+/// Two neighbours, which are always asked together: side by side in one line of memory.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Pair([Node; 2]);
+
+impl Pair {
+    fn most(&self) -> Node {
+        let [left, right] = &self.0;
+        left.max(right)
+    }
+
+    fn of(&self, at: usize) -> Node {
+        let [left, right] = self.0;
+        if at.is_multiple_of(2) { left } else { right }
+    }
+}
+
 /// The tree.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
     /// Leaves that there is room for; a power of two.
     capacity: usize,
-    nodes: Vec<Node>,
+    pairs: Vec<Pair>,
     len: usize,
 }
 
@@ -99,15 +116,14 @@ impl Tree {
         let leaf = self.len;
         self.len += 1;
         if leaf >= self.capacity {
-            let old: Vec<Node> = self.nodes.get(self.capacity..).unwrap_or_default().to_vec();
+            let old: Vec<Pair> = self.pairs.get(self.capacity / 2..).unwrap_or_default().to_vec();
             self.capacity = (self.capacity * 2).max(4);
-            self.nodes = vec![Node::default(); self.capacity * 2];
-            for (node, old) in self.nodes.iter_mut().skip(self.capacity).zip(old) {
-                *node = old;
+            self.pairs = vec![Pair::default(); self.capacity];
+            for (pair, old) in self.pairs.iter_mut().skip(self.capacity / 2).zip(old) {
+                *pair = old;
             }
             for at in (ROOT..self.capacity).rev() {
-                let most = self.node(2 * at).max(&self.node(2 * at + 1));
-                self.put(at, most);
+                self.put(at, self.most_below(at));
             }
         }
         u32::try_from(leaf).unwrap_or(u32::MAX)
@@ -123,7 +139,7 @@ impl Tree {
         self.put(at, node);
         while at > ROOT {
             at /= 2;
-            let most = self.node(2 * at).max(&self.node(2 * at + 1));
+            let most = self.most_below(at);
             if self.node(at) == most {
                 return false;
             }
@@ -133,9 +149,14 @@ impl Tree {
     }
 
     fn put(&mut self, at: usize, node: Node) {
-        if let Some(place) = self.nodes.get_mut(at) {
-            *place = node;
+        if let Some(Pair([left, right])) = self.pairs.get_mut(at / 2) {
+            *(if at.is_multiple_of(2) { left } else { right }) = node;
         }
+    }
+
+    /// The maxima over the children of a node.
+    fn most_below(&self, at: usize) -> Node {
+        self.pairs.get(at).map(Pair::most).unwrap_or_default()
     }
 
     /// Leaves that there is room for; nodes have other positions when it changes.
@@ -145,7 +166,7 @@ impl Tree {
 
     /// A node by its position.
     pub(super) fn node(&self, at: usize) -> Node {
-        self.nodes.get(at).copied().unwrap_or_default()
+        self.pairs.get(at / 2).map(|pair| pair.of(at)).unwrap_or_default()
     }
 
     /// The maxima over all.

@@ -6,10 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use super::counts::Counts;
 use super::demand::Demand;
 use super::fleet::Fleet;
 use super::groups::MOVING;
-use super::search::{Met, best_at_level, best_of, is_by_class, siblings_on};
+use super::search::{Met, best_at_level, best_of, is_by_class};
 use super::tally::Seniority;
 use super::walk::Walk;
 use crate::domain::{InstanceId, TaskId, Timestamp};
@@ -46,7 +47,7 @@ pub(super) struct Turn<'a> {
     fleet: &'a mut Fleet,
     demand: &'a mut Demand,
     /// Instances of the app, by agent.
-    siblings: &'a mut BTreeMap<u32, u32>,
+    siblings: &'a mut Counts,
     progress: Progress,
     /// Nobody suits.
     is_over: bool,
@@ -56,11 +57,11 @@ impl<'a> Turn<'a> {
     pub(super) fn start(
         fleet: &'a mut Fleet,
         demand: &'a mut Demand,
-        siblings: &'a mut BTreeMap<u32, u32>,
+        siblings: &'a mut Counts,
         progress: Option<Progress>,
     ) -> Self {
         demand.refresh(fleet);
-        let is_over = !demand.need.any_role;
+        let is_over = !demand.need.any_role || demand.asks_ports_of_nobody(fleet);
         let known = progress.filter(|progress| progress.era == fleet.era);
         let known = known.and_then(|mut progress| {
             let grown = fleet.growth.since(progress.at).filter(|grown| grown.len() <= GROWN_MAX)?;
@@ -86,8 +87,7 @@ impl<'a> Turn<'a> {
         let before = self.demand.grade();
         let seniority = self.demand.asks_seniority().then(|| assumed_seniority(instance, attempt));
         self.demand.count(self.fleet, agent, true, seniority.as_ref());
-        let siblings = self.siblings.entry(agent).or_default();
-        *siblings = siblings.saturating_add(1);
+        self.siblings.step(agent, true);
         self.fleet.settle(agent);
         self.progress.look_again(self.fleet, self.demand, self.siblings, agent);
         if self.demand.grade() != before {
@@ -98,6 +98,9 @@ impl<'a> Turn<'a> {
 
     /// The best agent.
     fn find(&mut self) -> Option<u32> {
+        if self.demand.is_full_everywhere(self.fleet) {
+            return None;
+        }
         if let Some(few) = self.demand.candidates(self.fleet) {
             return best_of(self.fleet, self.demand, self.siblings, &few);
         }
@@ -144,12 +147,7 @@ impl Progress {
 
     /// The best agent at the level. The first is searched for, which costs least when it remains
     /// the only one, or when there is none; from the second on a walk goes from one to the next.
-    fn find_at_level(
-        &mut self,
-        fleet: &Fleet,
-        demand: &Demand,
-        siblings: &BTreeMap<u32, u32>,
-    ) -> Option<u32> {
+    fn find_at_level(&mut self, fleet: &Fleet, demand: &Demand, siblings: &Counts) -> Option<u32> {
         let level = self.level;
         if !self.walks.contains_key(&level) {
             if level < self.base {
@@ -181,13 +179,13 @@ impl Progress {
     }
 
     /// An agent has more room than before, or another number of instances.
-    fn look_again(&mut self, fleet: &Fleet, demand: &Demand, siblings: &BTreeMap<u32, u32>, number: u32) {
+    fn look_again(&mut self, fleet: &Fleet, demand: &Demand, siblings: &Counts, number: u32) {
         let Some(agent) = fleet.agent(number).filter(|agent| demand.has_room_on(agent)) else { return };
         if !demand.allows_agent(fleet, agent) {
             self.met.rule = true;
             return;
         }
-        let level = siblings_on(siblings, number);
+        let level = siblings.get(number);
         if level >= MOVING {
             return;
         }

@@ -6,34 +6,19 @@
 //! Scores only fall, so that what was noted of a node earlier is never too small; agents whose
 //! score rose are offered to the walk again.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::demand::Demand;
 use super::fleet::{Agent, Fleet};
-use super::tree::{Node, ROOT, Tree};
-use crate::domain::AgentId;
+use super::heap::{Entry, Heap, Kind};
+use super::tree::{ROOT, Tree};
 
 /// Stands for the tree over the classes' roots.
 const ALL_CLASSES: u32 = u32::MAX;
-
-/// A node of a tree, or an agent. The greatest is looked at first: at equal scores nodes before
-/// agents, because they may hide one with a smaller id, and smaller ids before greater ones.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    score: u32,
-    is_node: bool,
-    id: Reverse<Option<AgentId>>,
-    class: u32,
-    /// Position of the node, or number of the agent.
-    at: usize,
-}
 
 /// What is still to come of one class, or of all.
 #[derive(Clone, Debug, Default)]
 struct Lane {
     class: u32,
-    heap: BinaryHeap<Entry>,
+    heap: Heap,
     /// One more than the score that its first may have at most; 0 when nobody is left.
     bound: u64,
 }
@@ -62,7 +47,7 @@ impl Walk {
         } else {
             let root = fleet.roots.root();
             let lane = walk.lane(ALL_CLASSES);
-            lane.heap.push(Entry::node(&root, ALL_CLASSES, ROOT));
+            lane.heap.push(Entry::node(root.score(), ALL_CLASSES, ROOT), fleet);
             lane.note_bound();
         }
         walk
@@ -80,7 +65,7 @@ impl Walk {
             let root = fleet.roots.leaf(*class);
             let lane = if self.is_by_class { self.lane(*class) } else { self.lane(ALL_CLASSES) };
             if root.covers(&demand.node) {
-                lane.heap.push(Entry::node(&root, *class, ROOT));
+                lane.heap.push(Entry::node(root.score(), *class, ROOT), fleet);
                 lane.note_bound();
             }
         }
@@ -105,7 +90,7 @@ impl Walk {
     pub(super) fn offer(&mut self, fleet: &Fleet, number: u32) {
         let Some(agent) = fleet.agent(number) else { return };
         let lane = if self.is_by_class { self.lane(agent.class) } else { self.lane(ALL_CLASSES) };
-        lane.heap.push(Entry::agent(agent, number));
+        lane.heap.push(Entry::agent(agent.score(), agent.class, number), fleet);
         lane.note_bound();
     }
 
@@ -127,7 +112,7 @@ impl Walk {
             let lane = self.lanes.get_mut(at)?;
             lane.open(fleet, demand);
             if lane.bound > second {
-                return lane.pop();
+                return lane.pop(fleet);
             }
             if lane.bound == second && bound == second {
                 return self.next_of_equals(fleet, demand, second);
@@ -142,8 +127,11 @@ impl Walk {
         let mut equals: Vec<&mut Lane> =
             lanes.filter(|lane| !is_by_class || allows(fleet, demand, lane.class)).collect();
         equals.iter_mut().for_each(|lane| lane.open(fleet, demand));
-        let best = equals.into_iter().max_by(|a, b| a.heap.peek().cmp(&b.heap.peek()))?;
-        best.pop()
+        let compare = |a: &Lane, b: &Lane| match (a.heap.first(), b.heap.first()) {
+            (Some(a), Some(b)) => a.compare(&b, fleet),
+            (a, b) => a.is_some().cmp(&b.is_some()),
+        };
+        equals.into_iter().max_by(|a, b| compare(a, b))?.pop(fleet)
     }
 }
 
@@ -154,70 +142,73 @@ fn allows(fleet: &Fleet, demand: &Demand, class: u32) -> bool {
 impl Lane {
     /// Opens nodes until an agent comes first.
     fn open(&mut self, fleet: &Fleet, demand: &Demand) {
-        while let Some(entry) = self.heap.peek() {
-            let (class, at) = (entry.class, entry.at);
-            if !entry.is_node {
-                let agent = fleet.agents.get(at).filter(|agent| agent.is_open());
-                let number = u32::try_from(at).unwrap_or(ALL_CLASSES);
-                let now = agent.map(|agent| Entry::agent(agent, number));
-                if now.as_ref().is_some_and(|now| now.score == entry.score && now.class == class) {
-                    break;
-                }
-                // Less than it was: its turn comes later. Gone: it is offered when it returns.
-                let is_less = now.as_ref().is_some_and(|now| now.score < entry.score && now.class == class);
-                self.heap.pop();
-                self.heap.extend(now.filter(|_| is_less));
-                continue;
-            }
-            self.heap.pop();
-            if class == ALL_CLASSES {
-                match fleet.roots.leaf_at(at) {
-                    Some(class) if demand.is_open(class) => self.push(fleet, demand, class, ROOT),
-                    Some(_) => {}
-                    None => {
-                        self.push(fleet, demand, class, 2 * at);
-                        self.push(fleet, demand, class, 2 * at + 1);
+        while let Some(first) = self.heap.first() {
+            let (better, other) = match first.kind() {
+                Kind::Agent(number) => {
+                    let agent = fleet.agent(number).filter(|agent| agent.is_open());
+                    // Gone: it is offered when it returns.
+                    let now = agent.filter(|agent| agent.class == first.class).map(Agent::score);
+                    if now == Some(first.score) {
+                        break;
                     }
+                    // Less than it was: its turn comes later.
+                    let is_less = |score: &u32| *score < first.score;
+                    (now.filter(is_less).map(|score| Entry::agent(score, first.class, number)), None)
                 }
-            } else {
-                self.push(fleet, demand, class, 2 * at);
-                self.push(fleet, demand, class, 2 * at + 1);
+                Kind::Node(at) if first.class == ALL_CLASSES => match fleet.roots.leaf_at(at) {
+                    Some(class) if demand.is_open(class) => (entry(fleet, demand, class, ROOT), None),
+                    Some(_) => (None, None),
+                    None => children(fleet, demand, first.class, at),
+                },
+                Kind::Node(at) => children(fleet, demand, first.class, at),
+            };
+            match better {
+                Some(entry) => self.heap.replace_first(entry, fleet),
+                None => drop(self.heap.pop(fleet)),
+            }
+            if let Some(entry) = other {
+                self.heap.push(entry, fleet);
             }
         }
         self.note_bound();
     }
 
     fn note_bound(&mut self) {
-        self.bound = self.heap.peek().map_or(0, |entry| u64::from(entry.score) + 1);
-    }
-
-    fn push(&mut self, fleet: &Fleet, demand: &Demand, class: u32, at: usize) {
-        let home = fleet.classes.get(class as usize);
-        let tree: &Tree = home.map_or(&fleet.roots, |home| &home.tree);
-        let node = tree.node(at);
-        if !node.covers(&demand.node) {
-            return;
-        }
-        let member = home.and_then(|home| home.members.get(home.tree.leaf_at(at)? as usize)).copied();
-        let agent = member.and_then(|number| Some(Entry::agent(fleet.agent(number)?, number)));
-        self.heap.push(agent.unwrap_or_else(|| Entry::node(&node, class, at)));
+        self.bound = self.heap.first().map_or(0, |entry| u64::from(entry.score) + 1);
     }
 
     /// Takes the first, which is an agent.
-    fn pop(&mut self) -> Option<u32> {
-        let entry = self.heap.pop()?;
+    fn pop(&mut self, fleet: &Fleet) -> Option<u32> {
+        let entry = self.heap.pop(fleet)?;
         self.note_bound();
-        u32::try_from(entry.at).ok()
+        match entry.kind() {
+            Kind::Agent(number) => Some(number),
+            Kind::Node(_) => None,
+        }
     }
 }
 
-impl Entry {
-    fn node(node: &Node, class: u32, at: usize) -> Self {
-        Self { score: node.score(), is_node: true, id: Reverse(None), class, at }
+/// What is below a node and may serve the demand, the better first.
+fn children(fleet: &Fleet, demand: &Demand, class: u32, at: usize) -> (Option<Entry>, Option<Entry>) {
+    match (entry(fleet, demand, class, 2 * at), entry(fleet, demand, class, 2 * at + 1)) {
+        (Some(left), Some(right)) if right.compare(&left, fleet).is_gt() => (Some(right), Some(left)),
+        (None, right) => (right, None),
+        both => both,
     }
+}
 
-    fn agent(agent: &Agent, number: u32) -> Self {
-        let id = Reverse(Some(agent.id.clone()));
-        Self { score: agent.score(), is_node: false, id, class: agent.class, at: number as usize }
+/// What is at a place in a tree, if it may serve the demand.
+fn entry(fleet: &Fleet, demand: &Demand, class: u32, at: usize) -> Option<Entry> {
+    let home = fleet.classes.get(class as usize);
+    let tree: &Tree = home.map_or(&fleet.roots, |home| &home.tree);
+    let node = tree.node(at);
+    if !node.covers(&demand.node) {
+        return None;
     }
+    let member = home.and_then(|home| home.members.get(home.tree.leaf_at(at)? as usize));
+    Some(match member {
+        // The leaf has the agent's own score.
+        Some(number) => Entry::agent(node.score(), class, *number),
+        None => Entry::node(node.score(), class, at),
+    })
 }

@@ -1,8 +1,12 @@
 //! How fast the scheduler decides, on real cluster states of 1,000, 10,000 and 50,000 agents.
 //!
 //! `cargo bench --bench placements` prints one table; each figure is the median of [`ROUNDS`].
+//! `cargo bench --bench placements -- WORDS` prints the rows whose names contain the words;
+//! `-- --plot FILE` writes the cost of a placement against the size of the cluster as an SVG instead.
+//!
 //! Inside a figure is all that the leader's book does: it follows the state (what the last cycle
-//! placed was recorded, new instances wait) and decides. Outside are the log and `apply`.
+//! placed was recorded, new instances wait) and decides. Outside are the log and `apply`. Figures are
+//! processor time of the one thread that decides, so that other work on the machine counts less.
 
 #![allow(
     missing_docs,
@@ -16,98 +20,42 @@
     reason = "a benchmark may end at once"
 )]
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+mod cluster;
+mod plot;
 
-use platformd::domain::{AgentId, AppId, DeploymentId, InstanceId, Scalar, Timestamp};
-use platformd::scheduler::{Book, CycleReport, PLACEMENTS_MAX};
-use platformd::state::{ClusterState, Command, LogEntry, apply};
-use platformd::testkit::{AppBuilder, an_agent, an_app};
+use std::collections::{BTreeSet, HashMap};
+use std::hint::black_box;
+use std::time::Duration;
+
+use platformd::domain::InstanceId;
+use platformd::scheduler::{Book, CycleReport, PLACEMENTS_MAX, Suspects, explain};
+use platformd::state::ClusterState;
+use platformd::testkit::{AppBuilder, an_app};
+
+use crate::cluster::Cluster;
+use crate::plot::Curve;
 
 const ROUNDS: usize = 5;
 const SIZES: [usize; 3] = [1_000, 10_000, 50_000];
-const RACKS: usize = 40;
-
-/// A state, and hands to change it.
-#[derive(Clone)]
-struct Cluster {
-    state: ClusterState,
-    minted: u128,
-    dice: u64,
-}
-
-impl Cluster {
-    /// Agents of 32 or 64 cpus, 30 to 70 % taken, in 40 racks and 4 zones, of 120 kinds.
-    fn of(agents: usize) -> Self {
-        let mut cluster = Self { state: ClusterState::default(), minted: 0, dice: 7 };
-        let one = |at: usize| {
-            let cpus = if at.is_multiple_of(2) { 32.0 } else { 64.0 };
-            let agent = an_agent(&format!(
-                "{:032x}",
-                (at as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835)
-            ));
-            let agent = agent.cpus(cpus).mem(cpus * 4_096.0).attribute("zone", &format!("z{}", at % 4));
-            agent
-                .attribute("rack", &format!("r{}", at % RACKS))
-                .attribute("kind", &format!("k{}", at / RACKS % 120))
-                .register()
-        };
-        let commands: Vec<Command> = (0..agents).map(one).collect();
-        cluster.record(commands);
-        let ids: Vec<AgentId> = cluster.state.agents.iter().map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            let (cpus, mem) = (30 + cluster.roll(40), 30 + cluster.roll(40));
-            let row = cluster.state.agents.get_mut(&id).unwrap();
-            let part =
-                |total: Scalar, percent: u64| Scalar::from_thousandths(total.thousandths() * percent / 100);
-            row.used.cpus = part(row.info.totals.cpus, cpus);
-            row.used.mem = part(row.info.totals.mem, mem);
-        }
-        cluster
-    }
-
-    fn roll(&mut self, below: u64) -> u64 {
-        self.dice = self.dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.dice >> 33) % below
-    }
-
-    fn record(&mut self, commands: Vec<Command>) {
-        let index = self.state.index + 1;
-        let at = Timestamp::from_millis(i64::try_from(index).unwrap());
-        let applied = apply(&mut self.state, index, &LogEntry { at, commands });
-        assert_eq!(applied.refusals, []);
-    }
-
-    fn put(&mut self, app: &AppBuilder) {
-        self.minted += 1;
-        let deployment = DeploymentId::new(format!("d{}", self.minted));
-        let put = app.put(&self.state, deployment.clone());
-        self.record(vec![put]);
-        self.record(vec![Command::CancelDeployment { deployment }]);
-    }
-
-    fn create(&mut self, app: &AppId, count: usize) {
-        let version = self.state.apps.get(app).unwrap().version;
-        let mut mint = || {
-            self.minted += 1;
-            let scattered = self.minted.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
-            InstanceId::mint(app, uuid::Uuid::from_u128(scattered))
-        };
-        let ids = (0..count).map(|_| mint()).collect();
-        self.record(vec![Command::CreateInstances { app: app.clone(), version, ids }]);
-    }
-
-    fn launch(&mut self, report: CycleReport) {
-        let seen_at = self.state.index;
-        self.record(vec![Command::LaunchTasks { placements: report.placements, seen_at }]);
-    }
-}
+const PLOTTED: [usize; 7] = [100, 300, 1_000, 3_000, 10_000, 25_000, 50_000];
 
 fn cycle(book: &mut Book, state: &ClusterState) -> (CycleReport, Duration) {
     let none = BTreeSet::new();
-    let begun = Instant::now();
+    let begun = processor_time();
     let report = book.cycle(state, &none, state.now);
-    (report, begun.elapsed())
+    (report, processor_time() - begun)
+}
+
+/// Reads the whole state; apart, so that a profile shows it apart.
+#[inline(never)]
+fn begin(book: &mut Book, state: &ClusterState) {
+    book.follow(state);
+}
+
+/// How long this thread has had a processor: a machine that is shared tells little by its clock.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap(), u32::try_from(time.tv_nsec).unwrap())
 }
 
 fn median(mut figures: Vec<f64>) -> f64 {
@@ -129,6 +77,7 @@ fn rate(base: &Cluster, apps: &[AppBuilder], each: usize, cycles: usize, blocked
         let mut book = Book::default();
         // The first of each is not counted: values are judged, classes formed.
         let (mut placed, mut took) = (0, Duration::ZERO);
+        begin(&mut book, &cluster.state);
         for at in 0..=cycles {
             apps.iter().for_each(|app| cluster.create(&app.id(), if at == 0 { 1 } else { each }));
             let (report, time) = cycle(&mut book, &cluster.state);
@@ -168,6 +117,76 @@ fn refusal(base: &Cluster, app: &AppBuilder) -> (f64, f64) {
     (median(first), median(again))
 }
 
+/// Seconds for each of 100 apps that fit nowhere, in the cycle after one agent got room.
+fn recheck(base: &Cluster) -> f64 {
+    let mut cluster = base.clone();
+    let other = an_app("/ends").instances(200);
+    cluster.put(&other);
+    cluster.create(&other.id(), 200);
+    let mut book = Book::default();
+    cluster.launch(cycle(&mut book, &cluster.state).0);
+    let blocked: Vec<AppBuilder> = (0..100).map(|at| an_app(&format!("/huge-{at}")).cpus(100.0)).collect();
+    for app in &blocked {
+        cluster.put(app);
+        cluster.create(&app.id(), 1);
+    }
+    let look = |cluster: &mut Cluster, book: &mut Book| {
+        cluster.end_one(&other.id());
+        let (report, took) = cycle(book, &cluster.state);
+        assert_eq!(report.blocked.len(), blocked.len());
+        took.as_secs_f64() / blocked.len() as f64
+    };
+    look(&mut cluster, &mut book);
+    median((0..100).map(|_| look(&mut cluster, &mut book)).collect())
+}
+
+/// Seconds to explain one app that fits nowhere.
+fn explaining(base: &Cluster) -> f64 {
+    let mut cluster = base.clone();
+    let app = an_app("/huge").cpus(100.0).constraint("rack", "UNLIKE", Some("r1"));
+    cluster.put(&app);
+    cluster.create(&app.id(), 1);
+    let one = || {
+        let begun = processor_time();
+        black_box(explain(&cluster.state, &app.id(), &Suspects::new(), cluster.state.now).unwrap());
+        (processor_time() - begun).as_secs_f64()
+    };
+    median((0..ROUNDS).map(|_| one()).collect())
+}
+
+/// What a placement would cost by the plainest means: the freest of all agents that have room, by looking
+/// at each. Per second.
+fn scanning(base: &Cluster) -> f64 {
+    let one = || {
+        let begun = processor_time();
+        let rows = base.state.agents.values();
+        let with_room = rows.filter(|row| row.info.totals.minus(&row.used).cpus.thousandths() >= 100);
+        black_box(with_room.max_by_key(|row| row.info.totals.cpus.minus(row.used.cpus)).unwrap());
+        1.0 / (processor_time() - begun).as_secs_f64()
+    };
+    median((0..50).map(|_| one()).collect())
+}
+
+/// What nobody can do without: each id that waits is put into a hash map, and taken out with its
+/// agent's id counted. Per second.
+fn counting(base: &Cluster) -> f64 {
+    let agents: Vec<_> = base.state.agents.iter().map(|(id, _)| id.clone()).collect();
+    let ids: Vec<InstanceId> =
+        (0..10_240).map(|at| InstanceId::new(format!("app.instance-{at:032x}"))).collect();
+    let one = || {
+        let mut map = HashMap::new();
+        let begun = processor_time();
+        for part in ids.chunks(PLACEMENTS_MAX) {
+            for (at, id) in part.iter().enumerate() {
+                map.insert(id.clone(), agents[at * 7_919 % agents.len()].clone());
+            }
+            part.iter().for_each(|id| drop(black_box(map.remove(id))));
+        }
+        ids.len() as f64 / (processor_time() - begun).as_secs_f64()
+    };
+    median((0..ROUNDS).map(|_| one()).collect())
+}
+
 /// An app with `UNIQUE` on every agent.
 fn everywhere(base: &Cluster) -> (Cluster, AppBuilder) {
     let mut cluster = base.clone();
@@ -204,8 +223,43 @@ fn time(seconds: f64) -> String {
     if seconds < 1e-3 { format!("{:.2} us", seconds * 1e6) } else { format!("{:.2} ms", seconds * 1e3) }
 }
 
+/// The name of a row and how one of its figures is measured.
+type Single = (&'static str, fn(&Cluster) -> String);
+
+/// Microseconds a placement against the size of the cluster.
+fn curves() -> Vec<Curve> {
+    let full = PLACEMENTS_MAX / 8;
+    let rule = |field: &'static str, operator: &'static str, operand: Option<&'static str>| {
+        sizes(move |app| app.constraint(field, operator, operand), 8)
+    };
+    let kinds = [
+        ("plain", sizes(|app| app, 8)),
+        ("UNIQUE", rule("hostname", "UNIQUE", None)),
+        ("GROUP_BY 40 racks", rule("rack", "GROUP_BY", Some("40"))),
+    ];
+    let mut curves: Vec<Curve> = kinds.iter().map(|(name, _)| Curve { name, points: Vec::new() }).collect();
+    for agents in PLOTTED {
+        let cluster = Cluster::of(agents);
+        for (curve, (name, apps)) in curves.iter_mut().zip(&kinds) {
+            // Small clusters are full after fewer.
+            let (each, cycles) = if agents < 1_000 { (full / 16, 8) } else { (full, 6) };
+            let cost = 1e6 / rate(&cluster, apps, each, cycles, &[]);
+            println!("{agents:>7} agents, {name}: {cost:.2} us");
+            curve.points.push((agents, cost));
+        }
+    }
+    curves
+}
+
 fn main() {
-    let wanted = std::env::args().nth(1).filter(|word| !word.starts_with("--")).unwrap_or_default();
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    if let [flag, file] = words.as_slice()
+        && flag == "--plot"
+    {
+        std::fs::write(file, plot::svg(&curves())).unwrap();
+        return;
+    }
+    let wanted = words.first().cloned().unwrap_or_default();
     let chosen = |what: &str| what.contains(&wanted);
     let clusters = SIZES.map(Cluster::of);
     line("medians of 5 rounds; agents:", ["1,000".to_owned(), "10,000".to_owned(), "50,000".to_owned()]);
@@ -252,13 +306,22 @@ fn main() {
     if chosen("rebuild") {
         let figures = [0, 1, 2].map(|at| {
             let rebuild = || {
-                let begun = Instant::now();
+                let begun = processor_time();
                 Book::default().follow(&clusters[at].state);
-                begun.elapsed().as_secs_f64()
+                (processor_time() - begun).as_secs_f64()
             };
             time(median((0..ROUNDS).map(|_| rebuild()).collect()))
         });
         line("a new book", figures);
+    }
+    let singles: [Single; 4] = [
+        ("one of 100 blocked apps, after growth", |cluster| time(recheck(cluster))),
+        ("explain an app", |cluster| time(explaining(cluster))),
+        ("beside: the freest agent, by a scan", |cluster| per_second(scanning(cluster))),
+        ("beside: ids into a hash map and out", |cluster| per_second(counting(cluster))),
+    ];
+    for (what, measure) in singles.iter().filter(|(what, _)| chosen(what)) {
+        line(what, [0, 1, 2].map(|at| measure(&clusters[at])));
     }
     let refusals = |what: &str, app: &AppBuilder, clusters: &[Cluster; 3]| {
         if chosen(what) {
