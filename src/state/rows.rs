@@ -3,6 +3,7 @@
 //! Field docs say which command writes the field. Lasting bytes: a field is only ever
 //! added, with a default (docs/state-machine.md).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -15,8 +16,9 @@ use crate::domain::{
 /// A machine that runs tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRow {
-    /// As it last described itself (`RegisterAgent`).
-    pub info: AgentInfo,
+    /// As it last described itself (`RegisterAgent`); shared by all rows in which only what its
+    /// tasks use is different.
+    pub info: Arc<AgentInfo>,
     /// When it first registered.
     pub registered_at: Timestamp,
     /// Whether it can be reached, as far as is recorded.

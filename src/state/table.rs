@@ -240,12 +240,23 @@ impl<K: Ord + Clone, V> Table<K, V> {
         match chunk.binary_search_by(|(k, _)| k.cmp(&key)) {
             Ok(found) => chunk.get_mut(found).map(|(_, old)| std::mem::replace(old, row)),
             Err(gap) => {
-                chunk.insert(gap, (key, row));
                 self.len += 1;
-                if chunk.len() > CHUNK_ROWS_MAX {
-                    let upper = chunk.split_off(chunk.len() / 2);
-                    chunks.insert(at + 1, Arc::new(upper));
+                if chunk.len() < CHUNK_ROWS_MAX {
+                    chunk.insert(gap, (key, row));
+                    return None;
                 }
+                // Rows that come in key order leave full chunks behind, others halves; neither
+                // keeps room that it does not use.
+                let is_last = gap == chunk.len();
+                let mut upper = chunk.split_off(if is_last { gap } else { chunk.len() / 2 });
+                let lower = chunk.len();
+                if is_last || gap > lower {
+                    upper.insert(gap - lower, (key, row));
+                } else {
+                    chunk.insert(gap, (key, row));
+                }
+                chunk.shrink_to_fit();
+                chunks.insert(at + 1, Arc::new(upper));
                 None
             }
         }
@@ -270,6 +281,13 @@ impl<K: Ord + Clone, V> Table<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
+    /// Every row in key order, taken out; copied where a snapshot still holds it.
+    pub(super) fn into_rows(self) -> impl Iterator<Item = (K, V)> {
+        let chunks = Arc::unwrap_or_clone(self.chunks).into_iter();
+        let rows = chunks.flat_map(Arc::unwrap_or_clone);
+        rows.map(|(key, row)| (key, Arc::unwrap_or_clone(row)))
+    }
+
     /// The row of `key`, to be changed in place; other snapshots keep the old one.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where

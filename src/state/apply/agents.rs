@@ -1,5 +1,7 @@
 //! Recording agents: joining, coming back, being away.
 
+use std::sync::Arc;
+
 use super::Recorder;
 use crate::domain::{AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Resources, Timestamp};
 use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
@@ -20,7 +22,7 @@ pub(super) fn register(
     let now = state.now;
     let Some(row) = state.agents.get_mut(&info.id) else {
         let row = AgentRow {
-            info: info.clone(),
+            info: Arc::new(info.clone()),
             registered_at: now,
             presence: Presence::Registered,
             proof: proof.cloned(),
@@ -39,11 +41,11 @@ pub(super) fn register(
         return record.refuse(Refusal::AgentIsAnother(info.id.clone()));
     }
     let is_proved = row.proof.as_ref() == proof;
-    if row.info == *info && row.presence == Presence::Registered && row.held_ports == *held && is_proved {
+    if *row.info == *info && row.presence == Presence::Registered && row.held_ports == *held && is_proved {
         return; // Known already: a repeat writes nothing.
     }
     row.proof = proof.cloned();
-    row.info = info.clone();
+    row.info = Arc::new(info.clone());
     row.presence = Presence::Registered;
     row.held_ports = held.clone();
     record.event(Event::AgentRegistered(info.id.clone()));

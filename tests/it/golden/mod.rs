@@ -193,7 +193,7 @@ async fn a_data_directory_of_version_1_still_starts_with_all_it_knows() {
     for n in 0..10 {
         for name in [format!("before-{n}"), format!("after-{n}")] {
             let row = state.agents.get(&AgentId::new(name.as_str()));
-            assert_eq!(row.map(|row| &row.info), Some(&an_agent(&name)), "{name}");
+            assert_eq!(row.map(|row| &*row.info), Some(&an_agent(&name)), "{name}");
         }
     }
     register(&raft, "new").await;
