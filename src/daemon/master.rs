@@ -10,13 +10,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{doors, sources};
 use crate::api;
 use crate::control::Control;
 use crate::dispatcher::Dispatcher;
 use crate::leader::{LeaderScope, LeaderStats, LivenessLimits};
-use crate::line::{Purpose, Security};
+use crate::line::{Line, Purpose, Security};
 use crate::raft::{self, RaftHandle, RaftSettings, StartError};
 use crate::store::{Master, StateStore};
 use crate::telemetry::Registry;
@@ -109,13 +110,15 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         dispatcher.start(shutdown.clone()),
         world::spawn(api::serve(config.http, router, shutdown.clone())),
     ];
-    let server = ClusterServer { security, raft: raft.clone(), dispatcher, shutdown: shutdown.clone() };
-    let accept = server.accept(config.cluster);
-    let accepting = match &config.raft_runtime {
-        Some(runtime) => runtime.spawn(accept),
-        None => world::spawn(accept),
-    };
     let raft_runtime = config.raft_runtime;
+    let server = ClusterServer {
+        security,
+        raft: raft.clone(),
+        raft_runtime: raft_runtime.clone(),
+        dispatcher,
+        shutdown: shutdown.clone(),
+    };
+    let accepting = world::spawn(server.accept(config.cluster));
     Ok(RunningMaster { me, store, control, raft, raft_runtime, shutdown, tasks, accepting })
 }
 
@@ -148,12 +151,14 @@ fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, dispatcher: &Di
 struct ClusterServer {
     security: Security,
     raft: RaftHandle,
+    raft_runtime: Option<Handle>,
     dispatcher: Arc<Dispatcher>,
     shutdown: CancellationToken,
 }
 
 impl ClusterServer {
-    /// Runs beside the quorum; agents are served on the caller's runtime, away from it.
+    /// Agents are served on the caller's runtime and masters on the quorum's: words of thousands
+    /// of agents must not hold up a heartbeat of the leader.
     async fn accept(self, listener: TcpListener) {
         let mut told = None;
         let (refusals, mut refused) = mpsc::channel(1);
@@ -181,12 +186,11 @@ impl ClusterServer {
     async fn serve(self, stream: TcpStream, peer: SocketAddr, refusals: mpsc::Sender<Refused>) {
         let serving = async {
             match self.security.accept(stream).await {
-                Ok((line, Purpose::Masters)) => {
-                    if let Err(error) = self.raft.serve(line).await {
-                        tracing::debug!(%error, "a connection of another master ended");
-                    }
+                Ok((line, Purpose::Masters)) => self.serve_master(line).await,
+                Ok((line, Purpose::Agent)) => {
+                    let dispatcher = Arc::clone(&self.dispatcher);
+                    dispatcher.serve(line, self.shutdown.clone()).await;
                 }
-                Ok((line, Purpose::Agent)) => self.dispatcher.serve(line, self.shutdown.clone()).await,
                 // When many are refused at once, one of them is told.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     let _ = refusals.try_send((peer, error));
@@ -199,6 +203,21 @@ impl ClusterServer {
         tokio::select! {
             () = serving => {}
             () = self.shutdown.cancelled() => {}
+        }
+    }
+}
+
+impl ClusterServer {
+    async fn serve_master(&self, line: Line) {
+        let raft = self.raft.clone();
+        let serving = async move {
+            if let Err(error) = raft.serve(line).await {
+                tracing::debug!(%error, "a connection of another master ended");
+            }
+        };
+        match &self.raft_runtime {
+            Some(runtime) => drop(AbortOnDropHandle::new(runtime.spawn(serving)).await),
+            None => serving.await,
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn admit(state: &ClusterState, register: &Register, contact: Contact,
             info.id
         ));
     }
-    let is_known = row.info == *info
+    let is_known = *row.info == *info
         && row.presence == Presence::Registered
         && row.held_ports == register.held_ports
         && row.proof == proof;
