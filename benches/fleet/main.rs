@@ -1,6 +1,7 @@
-//! The masters end to end: one POST of an app with very many instances, to all of them running
+//! The masters end to end: a POST of an app with very many instances, to all of them running
 //! and readable, over agents that speak the real protocol from a process of their own.
 //!
+//! An app has 100,000 instances at most; for more several are posted.
 //! `cargo bench --bench fleet` is small; the sizes of docs/performance.md are
 //! `cargo bench --bench fleet -- --agents 10000 --instances 100000 --rounds 3` and
 //! `cargo bench --bench fleet -- --agents 5000 --instances 1000000 --cpus 0.001 --restart`.
@@ -29,6 +30,9 @@ use cluster::{Cluster, ask, busy_us, cpu_us, memory_kib, metric, until};
 use crowd::CrowdProcess;
 use probe::Probe;
 use serde_json::json;
+
+/// Instances that one app may have.
+const APP_INSTANCES_MAX: usize = 100_000;
 
 /// Files that a process needs beside its connections.
 const FILES_BESIDE: u64 = 200;
@@ -115,7 +119,7 @@ fn main() {
         std::process::exit(69);
     }
     println!(
-        "{} masters, {} agents, one app with {} instances, {} rounds",
+        "{} masters, {} agents, apps with {} instances in all, {} rounds",
         flags.masters, flags.agents, flags.instances, flags.rounds
     );
     let rounds: Vec<BTreeMap<&str, f64>> = (0..flags.rounds).map(|at| round(&flags, at)).collect();
@@ -154,10 +158,13 @@ fn round(flags: &Flags, at: usize) -> BTreeMap<&'static str, f64> {
     let (crowd_cpu, busy) = (cpu_us(crowd.pid()), busy_us());
     let own = cpu_us(std::process::id());
     let began = Instant::now();
-    let app = json!({"id": "/fleet", "cmd": "sleep 1000000", "cpus": flags.cpus, "mem": 1, "disk": 0,
-        "instances": flags.instances, "portDefinitions": [], "requirePorts": false});
-    let posted = ask(&cluster.http[leader], "POST", "/v2/apps", &app.to_string()).expect("POST");
-    assert_eq!(posted.status, 201, "{}", posted.body);
+    for (at, part) in (0..flags.instances).step_by(APP_INSTANCES_MAX).enumerate() {
+        let instances = (flags.instances - part).min(APP_INSTANCES_MAX);
+        let app = json!({"id": format!("/fleet-{at}"), "cmd": "sleep 1000000", "cpus": flags.cpus, "mem": 1,
+            "disk": 0, "instances": instances, "portDefinitions": [], "requirePorts": false});
+        let posted = ask(&cluster.http[leader], "POST", "/v2/apps", &app.to_string()).expect("POST");
+        assert_eq!(posted.status, 201, "{}", posted.body);
+    }
     let total = flags.instances as u64;
     let (mut half, mut launched) = (None, None);
     until("everything runs", longest, || {
@@ -272,16 +279,18 @@ fn restart(cluster: &mut Cluster, crowd: &mut CrowdProcess, total: u64, flags: &
     );
 }
 
-/// Tasks of the app that run, as the API counts them.
+/// Tasks of the apps that run, as the API counts them.
 fn running(http: &str) -> u64 {
     let answer = ask(http, "GET", "/v2/apps?id=fleet", "").ok();
-    answer.and_then(|answer| answer.json()["apps"][0]["tasksRunning"].as_u64()).unwrap_or(0)
+    let apps = answer.and_then(|answer| answer.json()["apps"].as_array().cloned()).unwrap_or_default();
+    apps.iter().filter_map(|app| app["tasksRunning"].as_u64()).sum()
 }
 
 fn deployments(http: &str) -> usize {
     let answer = ask(http, "GET", "/v2/deployments", "").ok();
     let mut all = answer.and_then(|answer| answer.json().as_array().cloned()).unwrap_or_default();
-    all.retain(|deployment| deployment["affectedApps"][0] == "/fleet");
+    let is_ours = |app: &serde_json::Value| app.as_str().is_some_and(|app| app.starts_with("/fleet"));
+    all.retain(|deployment| is_ours(&deployment["affectedApps"][0]));
     all.len()
 }
 

@@ -123,7 +123,7 @@ pub enum AgentError {
     #[error(transparent)]
     Home(#[from] HomeError),
     /// The records of tasks cannot be read.
-    #[error("read records of tasks below {path}: {source}")]
+    #[error("read records of tasks below {path}")]
     Checkpoints {
         /// The data directory.
         path: PathBuf,
@@ -178,6 +178,7 @@ impl Agent {
             outbox: None,
             withheld: Vec::new(),
             save_again_at: None,
+            disk_refuses: None,
         };
         Ok(Self { runtime, view })
     }

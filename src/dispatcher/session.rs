@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::assignments::{Sent, difference, difference_of, forgotten, outlived};
 use super::recorder::{Outcome, Recorder};
-use super::registration::{Admission, admit};
+use super::registration::{Admission, Heard, admit};
 use super::sessions::{Changed, News, Open, Pulse};
 use super::{Dispatcher, HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, PortRanges, UpdateId};
+use crate::domain::{AgentId, Incarnation, PortRanges, UpdateId};
 use crate::line::{Line, LineReceiver, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
-use crate::state::Command;
+use crate::state::{AgentRow, Command};
 use crate::store::{Leadership, ProposeError, StateStore, View};
 use crate::world;
 
@@ -39,6 +39,7 @@ const WAITING_MAX: usize = 64;
 const ASSIGNMENTS_PER_MESSAGE: usize = 256;
 
 /// What a session's loop hears.
+#[expect(clippy::large_enum_variant, reason = "made one at a time and moved at once; never kept in bulk")]
 enum Input {
     Said(FromAgent),
     Ended { by_peer: bool },
@@ -75,6 +76,7 @@ pub(super) async fn run(dispatcher: &Dispatcher, line: Line, shutdown: Cancellat
             let generation = begun.open.generation;
             let mut session = Session {
                 agent: agent.clone(),
+                incarnation: register.agent.incarnation.clone(),
                 store: Arc::clone(store),
                 recorder: recorder.clone(),
                 news: Arc::clone(&begun.open.news),
@@ -113,8 +115,11 @@ async fn begin(
         return Ok(None);
     }
     let agent = &register.agent.id;
-    let contact = sessions.contact(agent);
-    match admit(&store.snapshot(), register, contact, Instant::now()) {
+    let heard = Heard {
+        listening_since: sessions.listening_since(leadership.term),
+        contact: sessions.contact(agent),
+    };
+    match admit(&store.snapshot(), register, heard, Instant::now()) {
         Admission::Known => {}
         Admission::Refused(reason) => return refuse(sender, agent, reason).await,
         Admission::Record(command) => match store.propose(vec![command], Some(leadership.term)).await {
@@ -146,6 +151,8 @@ async fn refuse(sender: &mut LineSender, agent: &AgentId, reason: String) -> io:
 
 struct Session {
     agent: AgentId,
+    /// Who is spoken to. Nothing is said any more once another one is recorded.
+    incarnation: Incarnation,
     store: Arc<dyn StateStore>,
     recorder: Recorder,
     news: Arc<News>,
@@ -185,6 +192,10 @@ impl Session {
                 if let Input::Recorded(..) = &input {
                     in_flight = None;
                 }
+                self.lapsed = {
+                    let now = leadership.borrow();
+                    now.term == self.term && !now.leads
+                };
                 match self.on_input(input, &leadership).await {
                     Ok(()) => {}
                     Err(End::ByPeer) => {
@@ -241,8 +252,11 @@ impl Session {
             let now = leadership.borrow();
             now.leads && now.term == self.term
         };
-        let fence = if leads { fence(view, self.term) } else { None };
-        fence.ok_or(End::ByUs)
+        let is_recorded = |row: &Arc<AgentRow>| row.info.incarnation == self.incarnation;
+        if !leads || !view.agents.get(&self.agent).is_some_and(is_recorded) {
+            return Err(End::ByUs);
+        }
+        fence(view, self.term).ok_or(End::ByUs)
     }
 
     async fn send(&mut self, message: &FromMaster) -> Result<(), End> {
@@ -257,15 +271,7 @@ impl Session {
         match input {
             Input::Said(said) => self.on_said(said).await,
             Input::Ended { by_peer } => Err(if by_peer { End::ByPeer } else { End::ByUs }),
-            Input::Woken => {
-                let changed = self.news.take();
-                let view = self.store.snapshot();
-                let news = match changed {
-                    Changed::Some(ids) => difference_of(&self.agent, &ids, &view, &mut self.sent),
-                    Changed::Any => difference(&self.agent, &view, &mut self.sent),
-                };
-                self.assign(&view, news, false).await
-            }
+            Input::Woken => self.tell_news().await,
             Input::Recorded(what, outcome) => self.on_recorded(what, outcome).await,
             Input::LeadershipChanged => {
                 let now = leadership.borrow().clone();
@@ -275,6 +281,20 @@ impl Session {
         }
     }
 
+    /// Tells what changed since the last time, once that may be said.
+    async fn tell_news(&mut self) -> Result<(), End> {
+        if self.lapsed {
+            return Ok(());
+        }
+        let changed = self.news.take();
+        let view = self.store.snapshot();
+        let news = match changed {
+            Changed::Some(ids) => difference_of(&self.agent, &ids, &view, &mut self.sent),
+            Changed::Any => difference(&self.agent, &view, &mut self.sent),
+        };
+        self.assign(&view, news, false).await
+    }
+
     async fn on_leadership(&mut self, now: Leadership) -> Result<(), End> {
         if now.term != self.term {
             let leader = now.leader.map(|master| master.cluster);
@@ -282,12 +302,12 @@ impl Session {
             return Err(End::ByUs);
         }
         self.lapsed = !now.leads;
-        if self.lapsed || self.owed.is_empty() {
-            return Ok(());
+        if !self.lapsed && !self.owed.is_empty() {
+            let fence = self.fence(&self.store.snapshot())?;
+            let updates = std::mem::take(&mut self.owed);
+            self.send(&FromMaster::Acknowledge { fence, updates }).await?;
         }
-        let fence = self.fence(&self.store.snapshot())?;
-        let updates = std::mem::take(&mut self.owed);
-        self.send(&FromMaster::Acknowledge { fence, updates }).await
+        self.tell_news().await
     }
 
     async fn on_said(&mut self, said: FromAgent) -> Result<(), End> {

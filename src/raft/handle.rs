@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::address_book::AddressBook;
 use super::greeter::{self, Greeter};
-use super::leadership::Watcher;
+use super::leadership::{Standing, Watcher};
 use super::log_store::{LogReader, LogStore};
 use super::membership::Membership;
 use super::network::Peers;
@@ -45,6 +45,7 @@ struct Running {
     store: Arc<RaftStateStore>,
     server: Server,
     counters: Arc<Counters>,
+    standing: watch::Receiver<Standing>,
     failed: watch::Receiver<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     log_closed: Mutex<Option<oneshot::Receiver<()>>>,
@@ -111,6 +112,7 @@ struct Parts {
 fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts: Parts) -> RaftHandle {
     let Parts { published, counters, entries, log_closed } = parts;
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
+    let (standing, standing_seen) = watch::channel(Standing::default());
     let (failed, failed_seen) = watch::channel(None);
     let watcher = Watcher {
         node: server.node,
@@ -120,6 +122,7 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
         counters: Arc::clone(&counters),
         log: entries,
         leadership,
+        standing,
         failed,
     };
     let greeter = Greeter {
@@ -138,6 +141,7 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
             store: Arc::new(store),
             server,
             counters,
+            standing: standing_seen,
             failed: failed_seen,
             tasks: Mutex::new(tasks),
             log_closed: Mutex::new(Some(log_closed)),
@@ -172,6 +176,7 @@ impl RaftHandle {
             raft: server.raft.clone(),
             book: Arc::clone(&server.book),
             security: server.security.clone(),
+            standing: self.running.standing.clone(),
         }
     }
 

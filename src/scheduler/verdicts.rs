@@ -4,12 +4,13 @@
 //! but all of them instead of the first that says no, so that "one change would do" can be told
 //! from "three would". Costs one pass over the agents and is never on the scheduling path.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::{Ground, Plot};
 use super::launch_queue::waiting;
 use super::matcher::Need;
-use super::{SchedulingView, ports, rank};
+use super::{SchedulingView, Suspects, Suspicion, ports, rank};
 use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, TaskId, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
@@ -46,6 +47,8 @@ pub struct Explanation {
     pub changes: Vec<Change>,
     /// Why running tasks are where they are; at most [`PLACED_MAX`].
     pub placed: Vec<Placed>,
+    /// Running tasks beyond these.
+    pub placed_left_out: usize,
 }
 
 impl Explanation {
@@ -71,6 +74,8 @@ pub struct Verdict {
 pub enum Lack {
     /// The agent cannot be reached.
     Unreachable,
+    /// The agent counts as there and gets nothing now.
+    Contact(Suspicion),
     /// The app takes no resources of role `*`.
     Role,
     /// An image is wanted and the agent runs no containers.
@@ -133,6 +138,7 @@ impl Lack {
     pub fn name(&self) -> String {
         match self {
             Self::Unreachable => "unreachable".to_owned(),
+            Self::Contact(_) => "contact".to_owned(),
             Self::Role => "role".to_owned(),
             Self::Containers => "containers".to_owned(),
             Self::Constraint(at, _) => format!("constraints({at})"),
@@ -145,6 +151,7 @@ impl Lack {
     pub fn sentence(&self) -> String {
         match self {
             Self::Unreachable => "the agent cannot be reached".to_owned(),
+            Self::Contact(suspicion) => suspicion.sentence(),
             Self::Role => "the app accepts no resources of role *".to_owned(),
             Self::Containers => "needs an image, the agent runs no containers".to_owned(),
             Self::Constraint(_, objection) => objection.clone(),
@@ -153,7 +160,7 @@ impl Lack {
                 format!("needs {needed} {name}, {spare} are spare: {} short", needed.minus(*spare))
             }
             Self::Ports { needed, spare, taken } if taken.is_empty() => {
-                format!("needs {needed} host ports, {spare} are spare")
+                format!("needs {}, {} spare", ports::counted(*needed), ports::are(*spare))
             }
             Self::Ports { taken, .. } => {
                 let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
@@ -209,9 +216,25 @@ pub enum Change {
         /// Agents that would suit then.
         agents: usize,
     },
-    /// Let the host ports be chosen, or ask for fewer.
-    Ports {
-        /// Agents that would suit without host ports.
+    /// Ask for fewer host ports.
+    FewerPorts {
+        /// How many are asked for now.
+        from: usize,
+        /// What the nearest agent has spare.
+        to: usize,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Let these host ports be chosen instead of fixing them.
+    AnyPorts {
+        /// Fixed ones that are not spare somewhere.
+        fixed: Vec<u16>,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Agents that get nothing now are heard again.
+    Return {
+        /// Agents that would suit then.
         agents: usize,
     },
     /// One more agent, with this to spare.
@@ -235,11 +258,16 @@ impl Change {
             Self::Drop { constraint, agents, .. } => {
                 format!("Leave the constraint {constraint} away: {} would suit.", count(*agents))
             }
-            Self::Ports { agents } => {
-                format!(
-                    "Ask for fewer host ports, or for any instead of fixed ones: {} would suit.",
-                    count(*agents)
-                )
+            Self::FewerPorts { from, to, agents } => {
+                format!("Lower host ports from {from} to {to}: {} would suit.", count(*agents))
+            }
+            Self::AnyPorts { fixed, agents } => {
+                let fixed: Vec<String> = fixed.iter().map(u16::to_string).collect();
+                let (ports, fixed) = (ports::noun(fixed.len()), fixed.join(", "));
+                format!("Ask for any {ports} instead of {fixed}: {} would suit.", count(*agents))
+            }
+            Self::Return { agents } => {
+                format!("Wait for, or bring back, who is not heard of: {} would suit.", count(*agents))
             }
             Self::Add { needs, ports, facts } => {
                 let mut wanted = vec![format!("{} cpus", needs.cpus), format!("{} MiB of memory", needs.mem)];
@@ -249,7 +277,7 @@ impl Change {
                         .filter(|(much, _)| *much > Scalar::ZERO)
                         .map(|(much, what)| format!("{much} {what}")),
                 );
-                wanted.extend((*ports > 0).then(|| format!("{ports} host ports")));
+                wanted.extend((*ports > 0).then(|| ports::counted(*ports)));
                 let facts: String = facts.iter().map(|fact| format!(", {fact}")).collect();
                 format!("Add an agent with {} to spare{facts}.", wanted.join(", "))
             }
@@ -258,7 +286,11 @@ impl Change {
 
     fn agents(&self) -> usize {
         match self {
-            Self::Lower { agents, .. } | Self::Drop { agents, .. } | Self::Ports { agents } => *agents,
+            Self::Lower { agents, .. }
+            | Self::Drop { agents, .. }
+            | Self::FewerPorts { agents, .. }
+            | Self::AnyPorts { agents, .. }
+            | Self::Return { agents } => *agents,
             Self::Add { .. } => 0,
         }
     }
@@ -268,8 +300,7 @@ fn count(agents: usize) -> String {
     if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
 }
 
-/// How one agent compares for one instance; the smaller the better, siblings first, then load.
-/// Between equal ones the cycle draws a lot.
+/// How one agent compares for one instance: fewer siblings are better, then a greater rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
     /// Which.
@@ -280,6 +311,15 @@ pub struct Score {
     pub siblings: u32,
     /// The fuller of cpus and memory without the instance, in millionths.
     pub load: u64,
+    /// What the cycle compares among equal siblings: the free share, then a lot drawn by the id.
+    pub rank: u32,
+}
+
+impl Score {
+    /// The best comes first, as the cycle takes them.
+    fn order(&self) -> (u32, Reverse<u32>, &AgentId) {
+        (self.siblings, Reverse(self.rank), &self.agent)
+    }
 }
 
 /// A running task, where it is, and what else would suit it now.
@@ -295,17 +335,26 @@ pub struct Placed {
     pub runners_up: Vec<Score>,
 }
 
-/// Explains the places of one app as of `state`; nothing for an app that does not exist.
-pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Explanation> {
+/// Explains the places of one app as of `state`, where suspects get nothing; nothing for an app
+/// that does not exist.
+pub fn explain(
+    state: &ClusterState,
+    app: &AppId,
+    suspects: &Suspects,
+    now: Timestamp,
+) -> Option<Explanation> {
     let current = state.current(app)?;
     let queued: Vec<_> = waiting(state, now).into_iter().filter(|queued| queued.app == app).collect();
     let content = queued.first().map_or(current, |queued| queued.content);
     let need = Need::of(state, content);
-    let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
+    let ground = Ground::of(&SchedulingView::without(state, suspects));
+    let suspicion = |agent: &AgentRow| suspects.get(&agent.info.id).copied();
+    let agents = state.agents.values();
     let verdicts: Vec<Verdict> =
-        state.agents.values().map(|agent| verdict(&need, content, agent, &ground)).collect();
+        agents.map(|agent| verdict(&need, content, agent, suspicion(agent), &ground)).collect();
     let needs = need.resources(&[]);
     let is_waiting = !queued.is_empty();
+    let (placed, placed_left_out) = placed(state, app, &ground);
     Some(Explanation {
         index: state.index,
         app: app.clone(),
@@ -317,18 +366,27 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Expl
         obstacles: obstacles(&verdicts),
         // Who waits for nothing needs no change.
         changes: if is_waiting { changes(&need, content, &needs, &verdicts) } else { Vec::new() },
-        placed: placed(state, app, &ground),
+        placed,
+        placed_left_out,
         needs,
         verdicts,
     })
 }
 
 /// Everything that stands in the way of one more instance on one agent.
-fn verdict(need: &Need, content: &AppVersion, agent: &AgentRow, ground: &Ground<'_>) -> Verdict {
+fn verdict(
+    need: &Need,
+    content: &AppVersion,
+    agent: &AgentRow,
+    suspicion: Option<Suspicion>,
+    ground: &Ground<'_>,
+) -> Verdict {
     let plot = ground.position(&agent.info.id).and_then(|at| ground.plots.get(at));
     let mut lacks = Vec::new();
     if agent.presence != Presence::Registered {
         lacks.push(Lack::Unreachable);
+    } else if let Some(suspicion) = suspicion {
+        lacks.push(Lack::Contact(suspicion));
     }
     if !need.any_role {
         lacks.push(Lack::Role);
@@ -417,8 +475,9 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
             single.iter().filter(|lack| matches!(lack, Lack::Constraint(of, _) if *of == at)).count();
         (agents > 0).then(|| Change::Drop { at, constraint: constraint.to_string(), agents })
     }));
-    let agents = single.iter().filter(|lack| matches!(lack, Lack::Ports { .. })).count();
-    changes.extend((agents > 0).then_some(Change::Ports { agents }));
+    changes.extend(changes_of_ports(&single));
+    let agents = single.iter().filter(|lack| matches!(lack, Lack::Contact(_))).count();
+    changes.extend((agents > 0).then_some(Change::Return { agents }));
     changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
     if need.any_role {
         let fixed = need.ports.iter().filter_map(|demand| match demand {
@@ -437,16 +496,43 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
     changes
 }
 
+/// Fewer host ports, or any instead of fixed ones, for agents that lack nothing else.
+fn changes_of_ports(single: &[&Lack]) -> Vec<Change> {
+    let lacks = single.iter().filter_map(|lack| match lack {
+        Lack::Ports { needed, spare, taken } => {
+            Some((*needed, usize::try_from(*spare).unwrap_or(usize::MAX), taken))
+        }
+        _ => None,
+    });
+    let (few, fixed): (Vec<_>, Vec<_>) = lacks.partition(|(.., taken)| taken.is_empty());
+    let most = few.iter().map(|(needed, spare, _)| (*spare, *needed)).max();
+    let fewer = most.map(|(to, from)| Change::FewerPorts {
+        from,
+        to,
+        agents: few.iter().filter(|(_, spare, _)| *spare >= to).count(),
+    });
+    // An agent that has too few anyway would not suit then either.
+    let fixed: Vec<_> = fixed.into_iter().filter(|(needed, spare, _)| spare >= needed).collect();
+    let taken: BTreeSet<u16> = fixed.iter().flat_map(|(.., taken)| taken.iter().copied()).collect();
+    let any = (!fixed.is_empty())
+        .then(|| Change::AnyPorts { fixed: taken.into_iter().collect(), agents: fixed.len() });
+    fewer.into_iter().chain(any).collect()
+}
+
 /// Why running tasks are where they are: how their agents compare with the best others, each
-/// task taken away in thought.
-fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> Vec<Placed> {
-    let running: Vec<&InstanceRow> =
-        state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+/// task taken away in thought. Says of how many more nothing is told.
+fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> (Vec<Placed>, usize) {
     let mut siblings: BTreeMap<&AgentId, u32> = BTreeMap::new();
-    for task in running.iter().filter_map(|row| row.task.as_ref()) {
+    let tasks = state.instances_of(app).filter_map(|row| row.task.as_ref());
+    for task in tasks.filter(|task| task.is_live()) {
         *siblings.entry(&task.agent).or_default() += 1;
     }
-    running.iter().take(PLACED_MAX).filter_map(|row| placed_one(state, row, ground, &siblings)).collect()
+    let running: Vec<&InstanceRow> =
+        state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+    let told: Vec<Placed> =
+        running.iter().take(PLACED_MAX).filter_map(|row| placed_one(state, row, ground, &siblings)).collect();
+    let left_out = running.len().saturating_sub(told.len());
+    (told, left_out)
 }
 
 fn placed_one(
@@ -460,8 +546,10 @@ fn placed_one(
     let score = |plot: &Plot<'_>, siblings: u32| {
         let info = &plot.agent.info;
         let (totals, spare) = (&info.totals, &plot.spare);
-        let load = rank::load((totals.cpus, totals.mem), (spare.cpus, spare.mem));
-        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load }
+        let (totals, spare) = ((totals.cpus, totals.mem), (spare.cpus, spare.mem));
+        let load = rank::load(totals, spare);
+        let rank = rank::score(totals, spare, rank::lot(&info.id));
+        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, rank }
     };
     let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);
     let at = ground.position(&task.agent)?;
@@ -476,7 +564,7 @@ fn placed_one(
         .filter(|(other, plot)| *other != at && suits(plot))
         .map(|(_, plot)| score(plot, others(&plot.agent.info.id)))
         .collect();
-    runners_up.sort_by(|a, b| (a.siblings, a.load, &a.agent).cmp(&(b.siblings, b.load, &b.agent)));
+    runners_up.sort_by(|a, b| a.order().cmp(&b.order()));
     runners_up.truncate(RUNNERS_UP_MAX);
     Some(Placed { task: task.id.clone(), at: task.staged_at, here, runners_up })
 }

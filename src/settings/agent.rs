@@ -82,11 +82,8 @@ impl AgentSettingsFlags {
     pub fn from_flags(flags: AgentFlags) -> Result<Self, BadSetting> {
         let masters = values::masters(flags.masters.as_deref().unwrap_or("127.0.0.1:5050"))?;
         let http = values::address("--http", flags.http, "127.0.0.1:5051")?;
-        let exposure = Exposure {
-            has_secret: flags.cluster_secret_file.is_some(),
-            has_credentials: flags.http_credentials.is_some(),
-            insecure: flags.insecure.unwrap_or(false),
-        };
+        let (secret, people) = (flags.cluster_secret_file.as_deref(), flags.http_credentials.as_deref());
+        let exposure = Exposure::of(secret, people, flags.insecure);
         exposure.check_http(&http)?;
         exposure.check_cluster("--masters", masters.iter())?;
         Ok(Self {

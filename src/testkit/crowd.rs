@@ -177,7 +177,12 @@ impl Agent {
             http: String::new(),
             totals: settings.totals.clone(),
             attributes: attributes.into(),
-            incarnation: Incarnation { boot_id: format!("boot-{at}"), started: now(), run: 1 },
+            incarnation: Incarnation {
+                boot_id: format!("boot-{at}"),
+                started: now(),
+                run: 1,
+                place: String::new(),
+            },
             has_docker: true,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -280,6 +285,7 @@ impl Agent {
             seen: knows.fence.clone(),
             agent: self.info.clone(),
             proof: Proof::default(),
+            yields: false,
             held_ports: PortRanges::default(),
             tasks: tasks
                 .map(|(id, task)| TaskReport { task: id.clone(), status: task.status.clone() })

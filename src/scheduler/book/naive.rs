@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 
 use crate::domain::{AgentId, AppVersion, TaskId, Timestamp};
 use crate::scheduler::cycle::{CycleReport, PLACEMENTS_MAX};
-use crate::scheduler::fingerprint::{fingerprint, scattered};
 use crate::scheduler::ground::Ground;
 use crate::scheduler::matcher::Need;
 use crate::scheduler::{SchedulingView, feasibility, ports, rank, waiting};
@@ -69,9 +68,9 @@ fn place_one(
     let suitable = ground.plots.iter().filter(|plot| feasibility::check(&need, plot).is_ok());
     let best = suitable.min_by_key(|plot| {
         let info = &plot.agent.info;
-        let lot = u16::try_from(scattered(fingerprint(info.id.as_str())) >> 48).unwrap();
         let size = (info.totals.cpus, info.totals.mem);
-        (siblings(&info.id), Reverse(rank::score(size, (plot.spare.cpus, plot.spare.mem), lot)), &info.id)
+        let score = rank::score(size, (plot.spare.cpus, plot.spare.mem), rank::lot(&info.id));
+        (siblings(&info.id), Reverse(score), &info.id)
     })?;
     let attempt = instance.task.as_ref().map_or(0, |task| task.attempt) + 1;
     let seed = ports::seed_of(&TaskId::of(&instance.id, attempt));
