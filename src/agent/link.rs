@@ -228,7 +228,11 @@ impl Session {
                     seq += 1;
                     self.send(&FromAgent::Heartbeat { seq }).await
                 }
-                Input::ToSend(Some(message)) => self.send(&message).await,
+                Input::ToSend(Some(message)) => {
+                    // Whoever says something need not say that it lives.
+                    beats.reset();
+                    self.send(&message).await
+                }
                 Input::ToSend(None) => Err(End::Left),
                 Input::Said(Ok(message)) => {
                     last_heard = Instant::now();

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::dispatcher::Dispatcher;
-use crate::line::{Purpose, Security};
+use crate::line::{Line, Purpose, Security};
 use crate::raft::RaftHandle;
 use crate::world;
 use crate::world::net::{TcpListener, TcpStream};
@@ -26,12 +28,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct ClusterServer {
     pub(super) security: Security,
     pub(super) raft: RaftHandle,
+    /// Where masters are served; absent: where agents are.
+    pub(super) raft_runtime: Option<Handle>,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) shutdown: CancellationToken,
 }
 
 impl ClusterServer {
-    /// Runs beside the quorum; agents are served on the caller's runtime, away from it.
+    /// Agents are served on the caller's runtime and masters on the quorum's: words of thousands
+    /// of agents must not hold up a heartbeat of the leader.
     pub(super) async fn accept(self, listener: TcpListener) {
         let mut told = None;
         let (refusals, mut refused) = mpsc::channel(1);
@@ -59,12 +64,11 @@ impl ClusterServer {
     async fn serve(self, stream: TcpStream, peer: SocketAddr, refusals: mpsc::Sender<Refused>) {
         let serving = async {
             match self.security.accept(stream).await {
-                Ok((line, Purpose::Masters)) => {
-                    if let Err(error) = self.raft.serve(line).await {
-                        tracing::debug!(%error, "a connection of another master ended");
-                    }
+                Ok((line, Purpose::Masters)) => self.serve_master(line).await,
+                Ok((line, Purpose::Agent)) => {
+                    let dispatcher = Arc::clone(&self.dispatcher);
+                    dispatcher.serve(line, self.shutdown.clone()).await;
                 }
-                Ok((line, Purpose::Agent)) => self.dispatcher.serve(line, self.shutdown.clone()).await,
                 // When many are refused at once, one of them is told.
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                     let _ = refusals.try_send((peer, error));
@@ -77,6 +81,19 @@ impl ClusterServer {
         tokio::select! {
             () = serving => {}
             () = self.shutdown.cancelled() => {}
+        }
+    }
+
+    async fn serve_master(&self, line: Line) {
+        let raft = self.raft.clone();
+        let serving = async move {
+            if let Err(error) = raft.serve(line).await {
+                tracing::debug!(%error, "a connection of another master ended");
+            }
+        };
+        match &self.raft_runtime {
+            Some(runtime) => drop(AbortOnDropHandle::new(runtime.spawn(serving)).await),
+            None => serving.await,
         }
     }
 }

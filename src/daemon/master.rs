@@ -112,13 +112,15 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         dispatcher.start(shutdown.clone()),
         world::spawn(api::serve(config.http, router, shutdown.clone())),
     ];
-    let server = ClusterServer { security, raft: raft.clone(), dispatcher, shutdown: shutdown.clone() };
-    let accept = server.accept(config.cluster);
-    let accepting = match &config.raft_runtime {
-        Some(runtime) => runtime.spawn(accept),
-        None => world::spawn(accept),
-    };
     let raft_runtime = config.raft_runtime;
+    let server = ClusterServer {
+        security,
+        raft: raft.clone(),
+        raft_runtime: raft_runtime.clone(),
+        dispatcher,
+        shutdown: shutdown.clone(),
+    };
+    let accepting = world::spawn(server.accept(config.cluster));
     Ok(RunningMaster { me, data_dir, store, control, raft, raft_runtime, shutdown, tasks, accepting })
 }
 

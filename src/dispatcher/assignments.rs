@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::launch::launch_of;
-use crate::domain::{AgentId, Goal, TaskId, TaskState, TaskStatus, Timestamp};
+use crate::domain::{AgentId, Goal, InstanceId, TaskId, TaskState, TaskStatus, Timestamp};
 use crate::protocol::{Assignment, TaskReport};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
+
+/// What was last sent about each instance on an agent: of which attempt, and what.
+pub(super) type Sent = BTreeMap<InstanceId, (u32, Wanted)>;
 
 /// What was last sent about a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,32 +26,62 @@ fn wanted(row: &InstanceRow, task: &TaskRow) -> Option<Wanted> {
     (!row.expunged).then_some(Wanted::Run)
 }
 
-/// Assignments that differ from `sent`, which is brought up to date.
-pub(super) fn difference(
+/// Which agent is to do something about an instance, about which attempt, and what; nothing when
+/// no attempt is alive. Between two states only a difference in this is news for an agent.
+pub(super) fn duty(row: &InstanceRow) -> Option<(&AgentId, u32, Option<Wanted>)> {
+    let task = row.task.as_ref().filter(|task| task.is_live())?;
+    Some((&task.agent, task.attempt, wanted(row, task)))
+}
+
+/// Assignments that differ from `sent`, which is brought up to date. Looks at everything.
+pub(super) fn difference(agent: &AgentId, state: &ClusterState, sent: &mut Sent) -> Vec<Assignment> {
+    let mut before = std::mem::take(sent);
+    let mut news = Vec::new();
+    for row in state.live_on(agent) {
+        let known = before.remove(&row.id);
+        news.extend(settle(state, row, known, sent));
+    }
+    news
+}
+
+/// The same for those instances alone.
+pub(super) fn difference_of(
     agent: &AgentId,
+    instances: &[InstanceId],
     state: &ClusterState,
-    sent: &mut BTreeMap<TaskId, Wanted>,
+    sent: &mut Sent,
 ) -> Vec<Assignment> {
     let mut news = Vec::new();
-    let mut now: BTreeMap<TaskId, Wanted> = BTreeMap::new();
-    for row in state.live_on(agent) {
-        let Some(task) = &row.task else { continue };
-        let Some(wanted) = wanted(row, task) else { continue };
-        if sent.get(&task.id) == Some(&wanted) {
-            now.insert(task.id.clone(), wanted);
-            continue;
-        }
-        let assignment = match wanted {
-            Wanted::Run => launch_of(state, row, task).map(|launch| Assignment::Run(Box::new(launch))),
-            Wanted::Stop => Some(stop(task)),
-        };
-        if let Some(assignment) = assignment {
-            news.push(assignment);
-            now.insert(task.id.clone(), wanted);
-        }
+    for id in instances {
+        let known = sent.remove(id);
+        let row = state.instances.get(id);
+        let own =
+            row.filter(|row| row.task.as_ref().is_some_and(|task| task.is_live() && task.agent == *agent));
+        news.extend(own.and_then(|row| settle(state, row, known, sent)));
     }
-    *sent = now;
     news
+}
+
+/// What is to be said of an instance on the agent of which `known` was sent; notes it in `sent`.
+fn settle(
+    state: &ClusterState,
+    row: &InstanceRow,
+    known: Option<(u32, Wanted)>,
+    sent: &mut Sent,
+) -> Option<Assignment> {
+    let task = row.task.as_ref()?;
+    let wanted = wanted(row, task)?;
+    let now = (task.attempt, wanted);
+    if known == Some(now) {
+        sent.insert(row.id.clone(), now);
+        return None;
+    }
+    let assignment = match wanted {
+        Wanted::Run => launch_of(state, row, task).map(|launch| Assignment::Run(Box::new(launch))),
+        Wanted::Stop => Some(stop(task)),
+    }?;
+    sent.insert(row.id.clone(), now);
+    Some(assignment)
 }
 
 fn stop(task: &TaskRow) -> Assignment {

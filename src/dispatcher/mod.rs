@@ -7,19 +7,22 @@
 
 mod assignments;
 mod launch;
+mod recorder;
 mod registration;
 mod session;
 pub mod sessions;
 mod task_env;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use self::assignments::duty;
+use self::recorder::{Recorder, Recording};
 use crate::line::Line;
 use crate::protocol::Fence;
-use crate::store::{Leadership, StateStore};
+use crate::store::StateStore;
 use crate::world;
 
 pub use sessions::{Contact, Sessions};
@@ -31,12 +34,17 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 pub struct Dispatcher {
     store: Arc<dyn StateStore>,
     sessions: Arc<Sessions>,
+    recorder: Recorder,
+    /// Until [`Dispatcher::start`] takes it.
+    recording: Mutex<Option<Recording>>,
 }
 
 impl Dispatcher {
     /// Over a store.
     pub fn new(store: Arc<dyn StateStore>) -> Arc<Self> {
-        Arc::new(Self { store, sessions: Arc::new(Sessions::default()) })
+        let (recorder, recording) = recorder::pair();
+        let sessions = Arc::new(Sessions::default());
+        Arc::new(Self { store, sessions, recorder, recording: Mutex::new(Some(recording)) })
     }
 
     /// Who speaks and when they last did.
@@ -44,13 +52,29 @@ impl Dispatcher {
         Arc::clone(&self.sessions)
     }
 
-    /// Serves one connection of an agent until either side ends it or `shutdown`.
+    /// Serves one connection of an agent until either side ends it or `shutdown`. What agents say
+    /// is recorded once [`Dispatcher::start`] was called.
     pub async fn serve(self: Arc<Self>, line: Line, shutdown: CancellationToken) {
-        session::run(&self.store, &self.sessions, line, shutdown).await;
+        session::run(&self, line, shutdown).await;
     }
 
-    /// Wakes sessions whose agent is concerned by a change of the state. Ends with `shutdown`.
-    pub async fn watch_changes(self: Arc<Self>, shutdown: CancellationToken) {
+    /// Starts, in the background, to tell sessions what concerns their agents and to record what
+    /// agents say, until `shutdown`. The first call does; later ones only watch.
+    pub fn start(self: &Arc<Self>, shutdown: CancellationToken) -> tokio::task::JoinHandle<()> {
+        let recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watching = Arc::clone(self).watch_changes(shutdown.clone());
+        let store = Arc::clone(&self.store);
+        let recording = recording.map(|recording| world::spawn(recording.run(store, shutdown)));
+        world::spawn(async move {
+            watching.await;
+            if let Some(recording) = recording {
+                let _ = recording.await;
+            }
+        })
+    }
+
+    /// Tells sessions which instances on their agents changed in a way that concerns these.
+    async fn watch_changes(self: Arc<Self>, shutdown: CancellationToken) {
         let mut applied = self.store.applied();
         let mut seen = self.store.snapshot();
         loop {
@@ -59,26 +83,27 @@ impl Dispatcher {
                 () = shutdown.cancelled() => return,
             }
             let view = self.store.snapshot();
-            for id in view.instances.written_since(&seen.instances) {
-                let rows = [view.instances.get(&id), seen.instances.get(&id)];
-                for task in rows.into_iter().flatten().filter_map(|row| row.task.as_ref()) {
-                    self.sessions.wake(&task.agent);
+            for change in view.instances.changes_since(&seen.instances) {
+                let before = change.before.and_then(|row| duty(row));
+                let after = change.after.and_then(|row| duty(row));
+                if before == after {
+                    continue; // As most words of agents: it runs, it is healthy.
+                }
+                let agents = [before.map(|duty| duty.0), after.map(|duty| duty.0)];
+                let [first, second] = if agents[0] == agents[1] { [agents[0], None] } else { agents };
+                for agent in [first, second].into_iter().flatten() {
+                    self.sessions.note(agent, change.key);
                 }
             }
             seen = view;
         }
     }
-
-    /// Starts [`Dispatcher::watch_changes`] in the background.
-    pub fn start(self: &Arc<Self>, shutdown: CancellationToken) -> tokio::task::JoinHandle<()> {
-        world::spawn(Arc::clone(self).watch_changes(shutdown))
-    }
 }
 
 /// The fence of what is sent now; nothing before the cluster has an identity.
-fn fence(view: &crate::store::View, leadership: &Leadership) -> Option<Fence> {
+fn fence(view: &crate::store::View, term: u64) -> Option<Fence> {
     let cluster = view.cluster.clone()?;
-    Some(Fence { cluster, epoch: view.epoch, term: leadership.term, index: view.index })
+    Some(Fence { cluster, epoch: view.epoch, term, index: view.index })
 }
 
 #[cfg(all(test, not(feature = "sim")))]

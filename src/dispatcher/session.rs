@@ -1,6 +1,6 @@
 //! One connection of one agent, from its registration to its end.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
@@ -11,14 +11,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::assignments::{Wanted, difference, forgotten, outlived};
+use super::assignments::{Sent, difference, difference_of, forgotten, outlived};
+use super::recorder::{Outcome, Recorder};
 use super::registration::{Admission, Heard, admit};
-use super::sessions::Open;
-use super::{HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, Incarnation, PortRanges, TaskId, UpdateId};
+use super::sessions::{Changed, News, Open, Pulse};
+use super::{Dispatcher, HEARTBEAT, Sessions, fence};
+use crate::domain::{AgentId, Incarnation, PortRanges, UpdateId};
 use crate::line::{Line, LineReceiver, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
-use crate::state::{AgentRow, Applied, Command};
+use crate::state::{AgentRow, Command};
 use crate::store::{Leadership, ProposeError, StateStore, View};
 use crate::world;
 
@@ -43,7 +44,7 @@ enum Input {
     Said(FromAgent),
     Ended { by_peer: bool },
     Woken,
-    Recorded(Recorded, Result<Applied, ProposeError>),
+    Recorded(Recorded, Outcome),
     LeadershipChanged,
     Replaced,
     Shutdown,
@@ -61,12 +62,8 @@ enum Waiting {
     HeldPorts(PortRanges),
 }
 
-pub(super) async fn run(
-    store: &Arc<dyn StateStore>,
-    sessions: &Arc<Sessions>,
-    line: Line,
-    shutdown: CancellationToken,
-) {
+pub(super) async fn run(dispatcher: &Dispatcher, line: Line, shutdown: CancellationToken) {
+    let Dispatcher { store, sessions, recorder, .. } = dispatcher;
     let (mut sender, mut receiver) = line.split();
     let first = timeout(REGISTER_TIMEOUT, receiver.receive::<FromAgent>()).await;
     let Ok(Ok(Some(FromAgent::Register(register)))) = first else {
@@ -81,11 +78,14 @@ pub(super) async fn run(
                 agent: agent.clone(),
                 incarnation: register.agent.incarnation.clone(),
                 store: Arc::clone(store),
-                sessions: Arc::clone(sessions),
+                recorder: recorder.clone(),
+                news: Arc::clone(&begun.open.news),
                 sender,
                 term: begun.term,
-                sent: BTreeMap::new(),
+                sent: Sent::new(),
                 waiting: VecDeque::new(),
+                lapsed: false,
+                owed: Vec::new(),
             };
             let by_peer = session.run(begun.open, register, receiver, shutdown).await;
             sessions.close(&agent, generation, by_peer);
@@ -132,7 +132,7 @@ async fn begin(
         },
     }
     let view = store.snapshot();
-    let Some(fence) = fence(&view, &leadership) else {
+    let Some(fence) = fence(&view, leadership.term) else {
         sender.send(&FromMaster::Redirect { leader: None }).await?;
         return Ok(None);
     };
@@ -154,14 +154,21 @@ struct Session {
     /// Who is spoken to. Nothing is said any more once another one is recorded.
     incarnation: Incarnation,
     store: Arc<dyn StateStore>,
-    sessions: Arc<Sessions>,
+    recorder: Recorder,
+    news: Arc<News>,
     sender: LineSender,
     term: u64,
-    sent: BTreeMap<TaskId, Wanted>,
+    sent: Sent,
     waiting: VecDeque<Waiting>,
+    /// Whether the quorum was silent for so long that nothing may be said in this term for now.
+    /// It mostly answers again before the agent loses patience; thousands of agents that came
+    /// anew would only make a busy leader slower.
+    lapsed: bool,
+    /// To be acknowledged once that is over.
+    owed: Vec<UpdateId>,
 }
 
-type InFlight = Option<BoxFuture<'static, (Recorded, Result<Applied, ProposeError>)>>;
+type InFlight = Option<BoxFuture<'static, (Recorded, Outcome)>>;
 
 impl Session {
     /// Serves until the end; says whether the agent's side closed the connection.
@@ -173,25 +180,22 @@ impl Session {
         shutdown: CancellationToken,
     ) -> bool {
         let (said, mut hears) = mpsc::channel(1);
-        let reading = world::spawn(read(
-            receiver,
-            said,
-            Arc::clone(&self.sessions),
-            self.agent.clone(),
-            open.generation,
-        ));
+        let reading = world::spawn(read(receiver, said, open.pulse.clone()));
         let mut leadership = self.store.leadership();
         let mut in_flight: InFlight = None;
         let mut by_peer = false;
         if self.reconcile(&register).await.is_ok() {
             loop {
                 self.propose_next(&mut in_flight);
-                let input =
-                    next(&mut hears, &open, &mut in_flight, &mut leadership, self.waiting.len(), &shutdown)
-                        .await;
+                let hears = (&mut hears, self.waiting.len() < WAITING_MAX);
+                let input = next(hears, &open, &mut in_flight, &mut leadership, self.lapsed, &shutdown).await;
                 if let Input::Recorded(..) = &input {
                     in_flight = None;
                 }
+                self.lapsed = {
+                    let now = leadership.borrow();
+                    now.term == self.term && !now.leads
+                };
                 match self.on_input(input, &leadership).await {
                     Ok(()) => {}
                     Err(End::ByPeer) => {
@@ -216,6 +220,7 @@ impl Session {
             let command = Command::RecordStatuses { agent: self.agent.clone(), statuses: lost };
             self.store.propose(vec![command], Some(self.term)).await.map_err(|_| End::ByUs)?;
         }
+        let _ = self.news.take(); // All of it is looked at now.
         let view = self.store.snapshot();
         let mut news = outlived(&view, &register.tasks);
         news.extend(difference(&self.agent, &view, &mut self.sent));
@@ -242,15 +247,16 @@ impl Session {
     }
 
     fn fence(&self, view: &View) -> Result<Fence, End> {
-        let leadership = self.store.leadership().borrow().clone();
-        if !leadership.leads || leadership.term != self.term {
-            return Err(End::ByUs);
-        }
+        let leadership = self.store.leadership();
+        let leads = {
+            let now = leadership.borrow();
+            now.leads && now.term == self.term
+        };
         let is_recorded = |row: &Arc<AgentRow>| row.info.incarnation == self.incarnation;
-        if !view.agents.get(&self.agent).is_some_and(is_recorded) {
+        if !leads || !view.agents.get(&self.agent).is_some_and(is_recorded) {
             return Err(End::ByUs);
         }
-        fence(view, &leadership).ok_or(End::ByUs)
+        fence(view, self.term).ok_or(End::ByUs)
     }
 
     async fn send(&mut self, message: &FromMaster) -> Result<(), End> {
@@ -265,33 +271,49 @@ impl Session {
         match input {
             Input::Said(said) => self.on_said(said).await,
             Input::Ended { by_peer } => Err(if by_peer { End::ByPeer } else { End::ByUs }),
-            Input::Woken => {
-                let view = self.store.snapshot();
-                let news = difference(&self.agent, &view, &mut self.sent);
-                self.assign(&view, news, false).await
-            }
-            Input::Recorded(what, result) => self.on_recorded(what, result).await,
+            Input::Woken => self.tell_news().await,
+            Input::Recorded(what, outcome) => self.on_recorded(what, outcome).await,
             Input::LeadershipChanged => {
-                let (leads, leader) = {
-                    let now = leadership.borrow();
-                    (
-                        now.leads && now.term == self.term,
-                        now.leader.as_ref().map(|master| master.cluster.clone()),
-                    )
-                };
-                if leads {
-                    return Ok(());
-                }
-                self.send(&FromMaster::Redirect { leader }).await?;
-                Err(End::ByUs)
+                let now = leadership.borrow().clone();
+                self.on_leadership(now).await
             }
             Input::Replaced | Input::Shutdown => Err(End::ByUs),
         }
     }
 
+    /// Tells what changed since the last time, once that may be said.
+    async fn tell_news(&mut self) -> Result<(), End> {
+        if self.lapsed {
+            return Ok(());
+        }
+        let changed = self.news.take();
+        let view = self.store.snapshot();
+        let news = match changed {
+            Changed::Some(ids) => difference_of(&self.agent, &ids, &view, &mut self.sent),
+            Changed::Any => difference(&self.agent, &view, &mut self.sent),
+        };
+        self.assign(&view, news, false).await
+    }
+
+    async fn on_leadership(&mut self, now: Leadership) -> Result<(), End> {
+        if now.term != self.term {
+            let leader = now.leader.map(|master| master.cluster);
+            self.send(&FromMaster::Redirect { leader }).await?;
+            return Err(End::ByUs);
+        }
+        self.lapsed = !now.leads;
+        if !self.lapsed && !self.owed.is_empty() {
+            let fence = self.fence(&self.store.snapshot())?;
+            let updates = std::mem::take(&mut self.owed);
+            self.send(&FromMaster::Acknowledge { fence, updates }).await?;
+        }
+        self.tell_news().await
+    }
+
     async fn on_said(&mut self, said: FromAgent) -> Result<(), End> {
         match said {
             FromAgent::Register(_) => Err(End::ByUs), // Once per connection.
+            FromAgent::Heartbeat { .. } if self.lapsed => Ok(()),
             FromAgent::Heartbeat { seq } => {
                 let fence = self.fence(&self.store.snapshot())?;
                 self.send(&FromMaster::HeartbeatAck { fence, seq }).await
@@ -322,23 +344,20 @@ impl Session {
             }
             Waiting::HeldPorts(ports) => (Recorded::HeldPorts, Command::SetHeldPorts { agent, ports }),
         };
-        let (store, term) = (Arc::clone(&self.store), self.term);
-        *in_flight = Some(Box::pin(async move { (what, store.propose(vec![command], Some(term)).await) }));
+        let (recorder, term) = (self.recorder.clone(), self.term);
+        *in_flight = Some(Box::pin(async move { (what, recorder.record(command, term).await) }));
     }
 
-    async fn on_recorded(
-        &mut self,
-        what: Recorded,
-        result: Result<Applied, ProposeError>,
-    ) -> Result<(), End> {
-        match result {
-            Ok(applied) => {
-                for (_, refusal) in &applied.refusals {
-                    tracing::debug!(agent = %self.agent, %refusal, "an agent's word was refused");
-                }
+    async fn on_recorded(&mut self, what: Recorded, outcome: Outcome) -> Result<(), End> {
+        match outcome {
+            Ok(index) => {
                 let Recorded::Statuses(updates) = what else { return Ok(()) };
+                if self.lapsed {
+                    self.owed.extend(updates);
+                    return Ok(());
+                }
                 let mut fence = self.fence(&self.store.snapshot())?;
-                fence.index = fence.index.max(applied.index);
+                fence.index = fence.index.max(index);
                 self.send(&FromMaster::Acknowledge { fence, updates }).await
             }
             // The agent repeats itself, so nothing is lost.
@@ -355,11 +374,11 @@ enum End {
 }
 
 async fn next(
-    hears: &mut mpsc::Receiver<Input>,
+    (hears, has_room): (&mut mpsc::Receiver<Input>, bool),
     open: &Open,
     in_flight: &mut InFlight,
     leadership: &mut watch::Receiver<Leadership>,
-    waiting: usize,
+    lapsed: bool,
     shutdown: &CancellationToken,
 ) -> Input {
     let recorded = async {
@@ -374,23 +393,17 @@ async fn next(
         () = open.replaced.notified() => Input::Replaced,
         changed = leadership.changed() => if changed.is_ok() { Input::LeadershipChanged } else { Input::Shutdown },
         (what, result) = recorded => Input::Recorded(what, result),
-        said = hears.recv(), if waiting < WAITING_MAX => said.unwrap_or(Input::Ended { by_peer: true }),
-        () = open.wake.notified() => Input::Woken,
+        said = hears.recv(), if has_room => said.unwrap_or(Input::Ended { by_peer: true }),
+        () = open.news.wait(), if !lapsed => Input::Woken,
     }
 }
 
 /// Reads the agent's messages and notes that it lives, however long recording takes.
-async fn read(
-    mut receiver: LineReceiver,
-    said: mpsc::Sender<Input>,
-    sessions: Arc<Sessions>,
-    agent: AgentId,
-    generation: u64,
-) {
+async fn read(mut receiver: LineReceiver, said: mpsc::Sender<Input>, pulse: Pulse) {
     loop {
         let input = match timeout(SILENCE_MAX, receiver.receive::<FromAgent>()).await {
             Ok(Ok(Some(message))) => {
-                sessions.heard(&agent, generation);
+                pulse.beat();
                 Input::Said(message)
             }
             Ok(Ok(None)) => Input::Ended { by_peer: true },

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::domain::AgentId;
+use crate::domain::{AgentId, InstanceId};
+
+/// Instances that wait to be looked at for one agent; beyond it the agent is looked at whole.
+const CHANGED_MAX: usize = 4_096;
 
 /// What is known of an agent's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +33,75 @@ pub enum Contact {
 struct Entry {
     /// Counts connections; a closed one only reports itself while it is the latest.
     generation: u64,
-    contact: Contact,
-    wake: Arc<Notify>,
+    heard: Arc<Heard>,
+    news: Arc<News>,
     replaced: Arc<Notify>,
+}
+
+/// What is known of one connection; its session notes it without asking for the others.
+struct Heard(Mutex<Contact>);
+
+impl Heard {
+    fn now() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Contact::Connected { last_heard: Instant::now() })))
+    }
+
+    fn contact(&self) -> Contact {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, contact: Contact) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = contact;
+    }
+}
+
+/// Instances of which an agent may have to be told.
+#[derive(Default)]
+pub(super) struct News {
+    changed: Mutex<Changed>,
+    wake: Notify,
+}
+
+/// What a session looks at next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Changed {
+    /// These.
+    Some(Vec<InstanceId>),
+    /// More than are worth naming.
+    Any,
+}
+
+impl Default for Changed {
+    fn default() -> Self {
+        Self::Some(Vec::new())
+    }
+}
+
+impl News {
+    fn lock(&self) -> MutexGuard<'_, Changed> {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, instance: &InstanceId) {
+        let mut changed = self.lock();
+        match &mut *changed {
+            Changed::Any => {}
+            Changed::Some(ids) if ids.len() >= CHANGED_MAX => *changed = Changed::Any,
+            Changed::Some(ids) => ids.push(instance.clone()),
+        }
+        drop(changed);
+        self.wake.notify_one();
+    }
+
+    /// Waits for news.
+    pub(super) async fn wait(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Takes what changed since the last time.
+    pub(super) fn take(&self) -> Changed {
+        std::mem::take(&mut *self.lock())
+    }
 }
 
 /// Connections of agents by id.
@@ -46,10 +115,23 @@ pub struct Sessions {
 /// One open connection, as its session holds it.
 pub(super) struct Open {
     pub(super) generation: u64,
-    /// Rings when the state has news for the agent.
-    pub(super) wake: Arc<Notify>,
+    /// What the state has of news for the agent.
+    pub(super) news: Arc<News>,
+    /// Notes that the agent lives.
+    pub(super) pulse: Pulse,
     /// Rings when the agent opened a later connection.
     pub(super) replaced: Arc<Notify>,
+}
+
+/// Notes of one connection that its agent lives.
+#[derive(Clone)]
+pub(super) struct Pulse(Arc<Heard>);
+
+impl Pulse {
+    /// The agent just said something.
+    pub(super) fn beat(&self) {
+        self.0.set(Contact::Connected { last_heard: Instant::now() });
+    }
 }
 
 impl Default for Sessions {
@@ -65,7 +147,7 @@ impl Sessions {
 
     /// What is known of an agent's connection.
     pub fn contact(&self, agent: &AgentId) -> Contact {
-        self.lock().get(agent).map_or(Contact::Never, |entry| entry.contact)
+        self.lock().get(agent).map_or(Contact::Never, |entry| entry.heard.contact())
     }
 
     /// Rings at every connection that opens or closes.
@@ -89,43 +171,36 @@ impl Sessions {
         if let Some(earlier) = earlier {
             earlier.replaced.notify_one();
         }
-        let entry = Entry {
+        let entry = Entry { generation, heard: Heard::now(), news: Arc::default(), replaced: Arc::default() };
+        let open = Open {
             generation,
-            contact: Contact::Connected { last_heard: Instant::now() },
-            wake: Arc::default(),
-            replaced: Arc::default(),
+            news: Arc::clone(&entry.news),
+            pulse: Pulse(Arc::clone(&entry.heard)),
+            replaced: Arc::clone(&entry.replaced),
         };
-        let open = Open { generation, wake: Arc::clone(&entry.wake), replaced: Arc::clone(&entry.replaced) };
         entries.insert(agent.clone(), entry);
         drop(entries);
         self.changes.send_modify(|count| *count += 1);
         open
     }
 
-    pub(super) fn heard(&self, agent: &AgentId, generation: u64) {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(agent).filter(|entry| entry.generation == generation) else {
-            return;
-        };
-        entry.contact = Contact::Connected { last_heard: Instant::now() };
-    }
-
     pub(super) fn close(&self, agent: &AgentId, generation: u64, by_peer: bool) {
-        let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(agent).filter(|entry| entry.generation == generation) else {
+        let entries = self.lock();
+        let Some(entry) = entries.get(agent).filter(|entry| entry.generation == generation) else {
             return;
         };
-        let Contact::Connected { last_heard } = entry.contact else { return };
+        let Contact::Connected { last_heard } = entry.heard.contact() else { return };
         if by_peer {
-            entry.contact = Contact::Closed { since: Instant::now(), last_heard };
+            entry.heard.set(Contact::Closed { since: Instant::now(), last_heard });
         } // A line that we gave up says nothing about the host: the agent counts as silent.
         drop(entries);
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub(super) fn wake(&self, agent: &AgentId) {
+    /// Notes that what an agent is to do about an instance may have changed.
+    pub(super) fn note(&self, agent: &AgentId, instance: &InstanceId) {
         if let Some(entry) = self.lock().get(agent) {
-            entry.wake.notify_one();
+            entry.news.note(instance);
         }
     }
 }

@@ -203,6 +203,12 @@ impl InstanceId {
     pub fn mint(app: &AppId, uuid: uuid::Uuid) -> Self {
         Self(format!("{}.instance-{}", app.safe(), uuid.hyphenated()).into())
     }
+
+    /// What the ids of an app's instances begin with. So may those of another app, whose last
+    /// segment holds `.instance-`.
+    pub fn start_of(app: &AppId) -> Self {
+        Self(format!("{}.instance-", app.safe()).into())
+    }
 }
 
 impl TaskId {

@@ -88,16 +88,16 @@ pub struct TaskStatus {
     /// When, by the agent's clock.
     pub at: Timestamp,
     /// For people: what happened and why.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// How it ended, when it ended by itself or was killed.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<Exit>,
     /// Results of its health checks, one per check that has produced one.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub health: Vec<HealthResult>,
     /// Addresses of the task, without the host's own.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ip_addresses: Vec<String>,
 }
 

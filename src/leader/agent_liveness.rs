@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
 use crate::dispatcher::{Contact, Sessions};
-use crate::domain::{AgentId, Timestamp};
+use crate::domain::{AgentId, AgentInfo, Timestamp};
 use crate::state::{AgentRow, ClusterState, Command, Presence};
 
 /// How often the leader looks at its agents' clocks; also the beat by which it notices
@@ -198,7 +198,7 @@ impl AgentLiveness {
 
 fn welcome_back(row: &AgentRow) -> Command {
     Command::RegisterAgent {
-        info: Box::new((*row.info).clone()),
+        info: Box::new(AgentInfo::clone(&row.info)),
         held_ports: row.held_ports.clone(),
         proof: row.proof.clone(),
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::instances::mint;
+use super::instances::Mint;
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
 use crate::planner;
 use crate::state::Command;
@@ -22,10 +22,11 @@ impl Deployments {
 
     /// Every deployment moves on the same look; they share no app, so none disturbs another.
     async fn advance(&self) -> Result<(), Unrecorded> {
-        let (view, _) = self.store.look();
+        let (view, now) = self.store.look();
         LeaderStats::set(&self.stats.deployments_active, view.deployments.len());
         let rows = view.deployments.values();
-        let intents = rows.flat_map(|row| planner::advance(&view, row, &mut mint));
+        let mut mint = Mint::at(now);
+        let intents = rows.flat_map(|row| planner::advance(&view, row, &mut |app| mint.one(app)));
         let commands: Vec<Command> = intents.map(Command::from).collect();
         if !commands.is_empty() {
             self.store.propose(commands).await?;

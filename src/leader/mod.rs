@@ -31,6 +31,12 @@ pub trait Controller: Send {
     /// Its name, for logs.
     fn name(&self) -> &'static str;
 
+    /// Whether a look costs as much as there is, and not as much as changed: then looks are spaced
+    /// out while much changes.
+    fn looks_at_everything(&self) -> bool {
+        true
+    }
+
     /// Looks at everything, and proposes what is missing. Says when to look again though
     /// nothing happens; every change of the state brings a look anyway. May be dropped at
     /// any moment.

@@ -64,6 +64,11 @@ impl Controller for Scheduling {
         "scheduling"
     }
 
+    /// The book follows what changed.
+    fn looks_at_everything(&self) -> bool {
+        false
+    }
+
     fn reconcile(&mut self) -> BoxFuture<'_, Result<Option<Instant>, Unrecorded>> {
         Box::pin(self.cycle())
     }

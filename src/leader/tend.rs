@@ -14,6 +14,16 @@ const PAUSE_MIN: Duration = Duration::from_millis(10);
 /// Longest such wait: a store that comes back is used again within this time.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// A controller that looks at everything rests so many times as long as its look computed, and
+/// so uses a twentieth of a processor however much there is to look at.
+const REST: u32 = 19;
+
+/// Shorter rests are not taken: with little to look at, the next step is not delayed.
+const REST_MIN: Duration = Duration::from_millis(5);
+
+/// Longest rest: what a change asks for begins within this time.
+const REST_MAX: Duration = Duration::from_secs(2);
+
 /// What a controller waits for.
 enum Wake {
     Ended,
@@ -33,6 +43,7 @@ pub(super) async fn tend(
     loop {
         applied.borrow_and_update();
         agents.borrow_and_update();
+        let (began, waited) = (Instant::now(), store.waited());
         let looked = tokio::select! {
             biased;
             () = ended.cancelled() => return,
@@ -50,8 +61,12 @@ pub(super) async fn tend(
                 Some(Instant::now())
             }
         };
+        let computed = began.elapsed().saturating_sub(store.waited().saturating_sub(waited));
         let waits = failures.max(store.fruitless());
         if waits > 0 && pause(waits, &ended).await {
+            return;
+        }
+        if controller.looks_at_everything() && rest(computed, &ended).await {
             return;
         }
         match next(&mut applied, &mut agents, next_look, &ended).await {
@@ -86,4 +101,10 @@ async fn next(
 async fn pause(times: u32, ended: &CancellationToken) -> bool {
     let wait = PAUSE_MIN.saturating_mul(1 << times.saturating_sub(1).min(10)).min(PAUSE_MAX);
     tokio::time::timeout(wait, ended.cancelled()).await.is_ok()
+}
+
+/// Waits in proportion to what a look computed; says whether the term ended meanwhile.
+async fn rest(computed: Duration, ended: &CancellationToken) -> bool {
+    let rest = computed.saturating_mul(REST).min(REST_MAX);
+    rest >= REST_MIN && tokio::time::timeout(rest, ended.cancelled()).await.is_ok()
 }

@@ -1,7 +1,7 @@
 //! A store bound to one term: dead when the term is over.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -45,20 +45,23 @@ pub struct LeaderStore {
     term: u64,
     /// Proposals in a row that changed nothing.
     fruitless: Arc<AtomicU32>,
+    /// Time that proposals took, in microseconds.
+    waited: Arc<AtomicU64>,
 }
 
 impl LeaderStore {
     pub(super) fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>, term: u64) -> Self {
-        Self { store, clock, term, fruitless: Arc::default() }
+        Self { store, clock, term, fruitless: Arc::default(), waited: Arc::default() }
     }
 
-    /// The same store; both count fruitless proposals together.
+    /// The same store; both count fruitless proposals and waits together.
     pub(super) fn share(&self) -> Self {
         Self {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             term: self.term,
             fruitless: Arc::clone(&self.fruitless),
+            waited: Arc::clone(&self.waited),
         }
     }
 
@@ -82,7 +85,11 @@ impl LeaderStore {
         let mut answers = Vec::new();
         for entry in entries(commands) {
             let names: Vec<&'static str> = entry.iter().map(Command::name).collect();
-            let applied = self.store.propose(entry, Some(self.term)).await?;
+            let began = Instant::now();
+            let proposed = self.store.propose(entry, Some(self.term)).await;
+            let took = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.waited.fetch_add(took, Ordering::Relaxed);
+            let applied = proposed?;
             for (at, refusal) in &applied.refusals {
                 // The state moved between look and record; the next look sees it.
                 tracing::debug!(command = names.get(*at), %refusal, "refused");
@@ -95,6 +102,11 @@ impl LeaderStore {
             self.fruitless.fetch_add(1, Ordering::Relaxed);
         }
         Ok(answers)
+    }
+
+    /// How long proposals took so far, together.
+    pub(super) fn waited(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Ordering::Relaxed))
     }
 
     /// Proposals in a row that changed nothing.

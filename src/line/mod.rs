@@ -25,6 +25,9 @@ pub use security::Security;
 /// Largest frame: one batch of log entries or one chunk of a snapshot, with room to spare.
 pub const FRAME_BYTES_MAX: usize = 64 << 20;
 
+/// Room that is made for a message before it is encoded; most fit.
+const MESSAGE_BYTES_USUAL: usize = 1 << 10;
+
 /// Longest wait for a connection and its preamble.
 pub const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -48,6 +51,15 @@ impl Purpose {
         match self {
             Self::Masters => b'M',
             Self::Agent => b'A',
+        }
+    }
+
+    /// What each direction's buffer begins with; larger messages make it grow. A leader has ten
+    /// thousand agents, which mostly say that they live.
+    fn buffer_bytes(self) -> usize {
+        match self {
+            Self::Masters => 16 << 10,
+            Self::Agent => 1 << 10,
         }
     }
 
@@ -79,7 +91,7 @@ impl Line {
         io.write_all(MAGIC).await?;
         io.write_all(&[purpose.byte()]).await?;
         io.flush().await?;
-        Ok(Self::over(Box::new(io)))
+        Ok(Self::over(Box::new(io), purpose))
     }
 
     /// Hears what follows.
@@ -92,12 +104,12 @@ impl Line {
         }
         let purpose = Purpose::of(purpose).filter(|_| [a, b, c, d] == *MAGIC);
         let purpose = purpose.ok_or_else(|| invalid("not a platformd connection"))?;
-        Ok((Self::over(Box::new(io)), purpose))
+        Ok((Self::over(Box::new(io), purpose), purpose))
     }
 
-    fn over(io: Box<dyn Io>) -> Self {
+    fn over(io: Box<dyn Io>, purpose: Purpose) -> Self {
         let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
-        Self { frames: Framed::new(io, codec) }
+        Self { frames: Framed::with_capacity(io, codec, purpose.buffer_bytes()) }
     }
 
     /// Sends one message.
@@ -168,7 +180,8 @@ impl LineReceiver {
 }
 
 fn encode<T: Serialize>(message: &T) -> io::Result<Bytes> {
-    let bytes = rmp_serde::to_vec_named(message).map_err(|error| invalid(error.to_string()))?;
+    let mut bytes = Vec::with_capacity(MESSAGE_BYTES_USUAL);
+    rmp_serde::encode::write_named(&mut bytes, message).map_err(|error| invalid(error.to_string()))?;
     Ok(bytes.into())
 }
 

@@ -6,7 +6,7 @@
 use super::capacity::{Bounds, Counts, next_wave};
 use super::kill_selection::victims;
 use super::roster::{Roster, checks_of, is_away, may_go_on, serves};
-use super::{CREATED_MAX, Intent};
+use super::{CREATED_MAX, CREATED_PER_LOOK_MAX, Intent};
 use crate::domain::{Action, ActionKind, AppId, AppVersion, InstanceId};
 use crate::state::{ClusterState, DeploymentRow, InstanceRow};
 
@@ -180,16 +180,18 @@ pub(super) fn count(rows: &[&InstanceRow]) -> u32 {
     rows.len().try_into().unwrap_or(u32::MAX)
 }
 
-/// Wants `count` more instances of an app's current content.
+/// Wants `count` more instances of an app's current content, in parts of [`CREATED_MAX`].
 pub(super) fn create(
     state: &ClusterState,
     app: &AppId,
     count: u32,
     mint: &mut dyn FnMut(&AppId) -> InstanceId,
-) -> Option<Intent> {
-    let version = state.apps.get(app)?.version;
-    let ids: Vec<InstanceId> = (0..count.min(CREATED_MAX)).map(|_| mint(app)).collect();
-    (!ids.is_empty()).then(|| Intent::Create { app: app.clone(), version, ids })
+) -> Vec<Intent> {
+    let Some(version) = state.apps.get(app).map(|row| row.version) else { return Vec::new() };
+    let ids: Vec<InstanceId> = (0..count.min(CREATED_PER_LOOK_MAX)).map(|_| mint(app)).collect();
+    let part_max = usize::try_from(CREATED_MAX).unwrap_or(usize::MAX);
+    let parts = ids.chunks(part_max);
+    parts.map(|part| Intent::Create { app: app.clone(), version, ids: part.to_vec() }).collect()
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ pub use plan::plan_deployment;
 pub use reconcile::{Reconciliation, reconcile};
 pub use relocate::replaces_before_it_stops;
 
-/// Instances created for one app by one look at most; the next look creates the rest.
-/// Keeps one log entry under about 100 KiB.
+/// Instances in one wish to create: one log entry holds two such.
 pub const CREATED_MAX: u32 = 1_000;
+
+/// Instances created for one app by one look at most; the next look creates the rest. So many
+/// are placed in seconds, and a change of mind meanwhile need not wait for more.
+const CREATED_PER_LOOK_MAX: u32 = 50_000;

@@ -31,8 +31,12 @@ pub fn reconcile(
     let locked: BTreeSet<&AppId> = locked_apps(state);
     let mut rows: BTreeMap<&AppId, Vec<&InstanceRow>> =
         state.apps.iter().map(|(app, _)| (app, Vec::new())).collect();
-    for row in state.instances.values() {
-        rows.entry(&row.app).or_default().push(row);
+    // An app's instances lie side by side: one look-up serves many rows.
+    let all: Vec<&InstanceRow> = state.instances.values().map(|row| &**row).collect();
+    for run in all.chunk_by(|a, b| a.app == b.app) {
+        if let Some(first) = run.first() {
+            rows.entry(&first.app).or_default().extend(run);
+        }
     }
     let mut absence = Absence::default();
     let mut intents = Vec::new();
@@ -64,7 +68,7 @@ fn balance(
 ) -> Vec<Intent> {
     let content = state.current(app);
     let moves = content.and_then(|content| relocate(state, app, content, roster, mint));
-    moves.unwrap_or_else(|| match_number(state, app, roster, mint).into_iter().collect())
+    moves.unwrap_or_else(|| match_number(state, app, roster, mint))
 }
 
 /// The same where nothing is to move.
@@ -73,11 +77,13 @@ fn match_number(
     app: &AppId,
     roster: &Roster<'_>,
     mint: &mut dyn FnMut(&AppId) -> InstanceId,
-) -> Option<Intent> {
+) -> Vec<Intent> {
+    let decommission = |ids: Vec<InstanceId>, reason: &'static str| {
+        (!ids.is_empty()).then_some(Intent::Decommission { ids, reason }).into_iter().collect()
+    };
     let Some(content) = state.current(app) else {
         let rows = roster.counted.iter().chain(&roster.given_up);
-        let ids: Vec<InstanceId> = rows.map(|row| row.id.clone()).collect();
-        return (!ids.is_empty()).then_some(Intent::Decommission { ids, reason: "its app is gone" });
+        return decommission(rows.map(|row| row.id.clone()).collect(), "its app is gone");
     };
     let target = content.spec.instances;
     let counted = u32::try_from(roster.counted.len()).unwrap_or(u32::MAX);
@@ -86,7 +92,7 @@ fn match_number(
     }
     let surplus = usize::try_from(counted - target).unwrap_or(usize::MAX);
     let ids = victims(state, &roster.counted, surplus, &[], &content.spec);
-    (!ids.is_empty()).then_some(Intent::Decommission { ids, reason: "more copies than wanted" })
+    decommission(ids, "more copies than wanted")
 }
 
 #[cfg(test)]

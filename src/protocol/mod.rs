@@ -47,7 +47,7 @@ impl Fence {
 pub enum FromAgent {
     /// First message of a connection.
     Register(Register),
-    /// Once a second: I live. Answered by [`FromMaster::HeartbeatAck`].
+    /// I live. Answered by [`FromMaster::HeartbeatAck`]. Said once a second unless something else is.
     Heartbeat {
         /// Counts up per connection.
         seq: u64,

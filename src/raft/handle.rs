@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::address_book::AddressBook;
 use super::greeter::{self, Greeter};
 use super::leadership::{Standing, Watcher};
-use super::log_store::LogStore;
+use super::log_store::{LogReader, LogStore};
 use super::membership::Membership;
 use super::network::Peers;
 use super::server::Server;
@@ -66,6 +66,7 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let machine = StateMachine::open(snapshots.clone(), Arc::clone(&published)).map_err(snapshot_error)?;
     let (log, log_closed) =
         log_store::LogStore::open(&dir.log, settings.segment_bytes, Arc::clone(&counters), dir.lock)?;
+    let entries = log.reader();
     let book = Arc::new(AddressBook::default());
     let peers = Peers { book: Arc::clone(&book), security: settings.security.clone() };
     let raft = start_raft(dir.node, config, peers, log, machine).await?;
@@ -75,7 +76,8 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let security = settings.security.clone();
     let server = Server { node: dir.node, at, raft, book, snapshots, security };
     head_start(&server, &settings).await;
-    Ok(assemble(server, settings, clock, published, counters, log_closed))
+    let parts = Parts { published, counters, entries, log_closed };
+    Ok(assemble(server, settings, clock, parts))
 }
 
 async fn start_raft(
@@ -99,14 +101,16 @@ async fn head_start(server: &Server, settings: &RaftSettings) {
     }
 }
 
-fn assemble(
-    server: Server,
-    settings: RaftSettings,
-    clock: Arc<dyn Clock>,
+/// What was opened, on its way to whoever keeps it.
+struct Parts {
     published: Arc<Published>,
     counters: Arc<Counters>,
+    entries: LogReader,
     log_closed: oneshot::Receiver<()>,
-) -> RaftHandle {
+}
+
+fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts: Parts) -> RaftHandle {
+    let Parts { published, counters, entries, log_closed } = parts;
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
     let (standing, standing_seen) = watch::channel(Standing::default());
     let (failed, failed_seen) = watch::channel(None);
@@ -116,6 +120,7 @@ fn assemble(
         book: Arc::clone(&server.book),
         lease: Duration::from_millis(settings.timing.election_max_ms),
         counters: Arc::clone(&counters),
+        log: entries,
         leadership,
         standing,
         failed,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::address_book::AddressBook;
+use super::log_store::LogReader;
 use super::stats::Counters;
 use super::types::{Raft, TypeConfig};
 use crate::store::{Leadership, Master};
@@ -27,8 +28,13 @@ const AFTER_LEASE: Duration = Duration::from_millis(1);
 const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The log is in memory until a snapshot makes it superfluous; large entries must not fill it
-/// before their number asks for one.
+/// before their number asks for one. A state that is larger than this may grow its log by its own
+/// size, so that writing snapshots stays a fixed share of all that is written.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of entries kept behind a snapshot, for followers that lag a little: seconds of the
+/// largest load.
+const KEPT_BYTES: usize = 32 << 20;
 
 /// Whether a master's own copy of the state stands for the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,6 +57,7 @@ pub(crate) struct Watcher {
     /// How long an acknowledgement of the quorum counts.
     pub(crate) lease: Duration,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) log: LogReader,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) standing: watch::Sender<Standing>,
     pub(crate) failed: watch::Sender<Option<String>>,
@@ -61,6 +68,7 @@ impl Watcher {
     pub(crate) async fn run(self) {
         let mut metrics = self.raft.metrics();
         let mut small = 0;
+        let mut purged_for = None;
         loop {
             let now = metrics.borrow_watched().clone();
             if let Err(fatal) = &now.running_state {
@@ -73,6 +81,11 @@ impl Watcher {
             let next_look = if told.leads { self.left_of_lease(&now) } else { LOOK_AT_LEAST };
             self.say(told);
             small = self.snapshot_when_large(small).await;
+            let snapshot = now.snapshot.map(|last| last.index);
+            if snapshot != purged_for {
+                purged_for = snapshot;
+                self.purge_behind(snapshot).await;
+            }
             tokio::select! {
                 changed = metrics.changed() => {
                     if changed.is_err() {
@@ -85,14 +98,23 @@ impl Watcher {
         }
     }
 
-    /// Asks for a snapshot when the log has grown by [`GROWTH_BYTES_MAX`] since it was `small`.
+    /// Asks for a snapshot when the log has grown by so much since it was `small`.
     async fn snapshot_when_large(&self, small: u64) -> u64 {
         let now = self.counters.log_bytes.load(Ordering::Relaxed);
-        if now.saturating_sub(small) < GROWTH_BYTES_MAX {
+        let growth_max = GROWTH_BYTES_MAX.max(self.counters.snapshot_bytes.load(Ordering::Relaxed));
+        if now.saturating_sub(small) < growth_max {
             return small.min(now);
         }
         let _ = self.raft.trigger().snapshot().await;
         now
+    }
+
+    /// Lets entries go that a snapshot holds, but for the latest [`KEPT_BYTES`]. openraft counts
+    /// entries, of which some are ten thousand times as large as others.
+    async fn purge_behind(&self, snapshot: Option<u64>) {
+        if let (Some(snapshot), Some(last)) = (snapshot, self.log.last_beyond(KEPT_BYTES)) {
+            let _ = self.raft.trigger().purge_log(snapshot.min(last)).await;
+        }
     }
 
     fn end(&self, reason: &str) {

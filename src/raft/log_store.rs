@@ -61,6 +61,17 @@ pub(crate) struct LogReader {
 }
 
 impl LogReader {
+    /// Index of the last entry that has at least so many bytes of entries behind it.
+    pub(crate) fn last_beyond(&self, bytes: usize) -> Option<u64> {
+        let memory = self.memory();
+        let mut behind = 0;
+        memory.entries.iter().rev().find_map(|(index, entry)| {
+            let is_beyond = behind >= bytes;
+            behind += mirror::bytes_of(entry);
+            is_beyond.then_some(*index)
+        })
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,6 +112,11 @@ impl LogStore {
         let store = Self { reader: LogReader { memory: Arc::new(Mutex::new(memory)) }, appender, counters };
         store.count();
         Ok((store, ended))
+    }
+
+    /// Reads entries beside openraft.
+    pub(crate) fn reader(&self) -> LogReader {
+        self.reader.clone()
     }
 
     fn count(&self) {

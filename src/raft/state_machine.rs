@@ -23,6 +23,10 @@ use crate::store::View;
 /// progress while a long log is replayed.
 const ENTRIES_PER_VIEW_MAX: usize = 1024;
 
+/// Changes that are recorded before others on the quorum's thread have a turn: about a
+/// millisecond's. A long row of large entries must not hold up heartbeats.
+const CHANGES_PER_TURN_MAX: usize = 512;
+
 /// What readers see: the latest view and its index.
 pub(crate) struct Published {
     view: ArcSwap<ClusterState>,
@@ -137,10 +141,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         S: Stream<Item = io::Result<EntryResponder<TypeConfig>>> + Unpin + OptionalSend,
     {
         let mut waiting = Vec::new();
-        let mut since = 0;
+        let (mut since, mut changes) = (0, 0);
         while let Some((entry, responder)) = entries.try_next().await? {
+            if changes > CHANGES_PER_TURN_MAX {
+                changes = 0;
+                tokio::task::yield_now().await;
+            }
             match self.record(&entry) {
-                Ok(applied) => waiting.extend(responder.map(|responder| (responder, applied))),
+                Ok(applied) => {
+                    changes += applied.events.len();
+                    waiting.extend(responder.map(|responder| (responder, applied)));
+                }
                 Err(error) => {
                     self.answer(&mut waiting);
                     return Err(error);

@@ -2,8 +2,9 @@
 //!
 //! Written by `apply` only. A clone is a snapshot and costs next to nothing.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::by_agent::ByAgent;
 use super::rows::{AgentRow, AppRow, DeploymentRow, InstanceRow, RequestRow, TaskRow};
 use super::table::Table;
 use crate::domain::{
@@ -12,7 +13,7 @@ use crate::domain::{
 
 /// Everything that the masters agree on, at one index.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, remote = "Self")]
 pub struct ClusterState {
     /// Position of the latest applied log entry.
     pub index: u64,
@@ -36,13 +37,49 @@ pub struct ClusterState {
     pub deployments: Table<DeploymentId, DeploymentRow>,
     /// Answers given to requests with an idempotency key.
     pub requests: Table<String, RequestRow>,
-    /// Index: instances of an app. Derived from `instances`.
-    pub(super) by_app: Table<(AppId, InstanceId), ()>,
-    /// Index: instances whose latest attempt is on an agent and has not ended. Derived.
-    pub(super) by_agent: Table<(AgentId, InstanceId), ()>,
+    /// Index: instances whose latest attempt is on an agent and has not ended. Derived from
+    /// `instances`, and not written with them.
+    #[serde(skip)]
+    pub(super) by_agent: ByAgent,
+}
+
+impl Serialize for ClusterState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClusterState {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer).map(Self::as_read)
+    }
 }
 
 impl ClusterState {
+    /// A state that was just read from bytes, with each id once in memory. Bytes name an id
+    /// wherever it stands; a million tasks would take half as much again.
+    fn as_read(mut self) -> Self {
+        let instances = std::mem::take(&mut self.instances);
+        let mut live: Vec<(AgentId, InstanceId)> = Vec::new();
+        for (id, mut row) in instances.into_rows() {
+            row.id = id.clone();
+            if let Some(app) = self.apps.get(&row.app) {
+                row.app = app.id.clone();
+            }
+            if let Some(task) = &mut row.task {
+                if let Some(agent) = self.agents.get(&task.agent) {
+                    task.agent = agent.info.id.clone();
+                }
+                if task.is_live() {
+                    live.push((task.agent.clone(), id.clone()));
+                }
+            }
+            self.instances.insert(id, row);
+        }
+        self.by_agent = ByAgent::of(live);
+        self
+    }
+
     /// Current content of an app.
     pub fn current(&self, app: &AppId) -> Option<&AppVersion> {
         let row = self.apps.get(app)?;
@@ -56,16 +93,16 @@ impl ClusterState {
 
     /// Every instance of an app, hidden ones included, in id order.
     pub fn instances_of<'a>(&'a self, app: &'a AppId) -> impl Iterator<Item = &'a InstanceRow> {
-        let keys = self.by_app.range_from(&(app.clone(), InstanceId::new(""))).map(|(key, _)| key);
-        let own = keys.take_while(move |(owner, _)| owner == app);
-        own.filter_map(|(_, id)| self.instances.get(id).map(|row| &**row))
+        // They lie side by side, in the order of their ids.
+        let start = InstanceId::start_of(app);
+        let near = self.instances.range_from(&start);
+        let near = near.take_while(move |(id, _)| id.as_str().starts_with(start.as_str()));
+        near.map(|(_, row)| &**row).filter(move |row| row.app == *app)
     }
 
     /// Every instance whose latest attempt is on `agent` and has not ended, in id order.
     pub fn live_on<'a>(&'a self, agent: &'a AgentId) -> impl Iterator<Item = &'a InstanceRow> {
-        let keys = self.by_agent.range_from(&(agent.clone(), InstanceId::new(""))).map(|(key, _)| key);
-        let own = keys.take_while(move |(owner, _)| owner == agent);
-        own.filter_map(|(_, id)| self.instances.get(id).map(|row| &**row))
+        self.by_agent.of_agent(agent).iter().filter_map(|id| self.instances.get(id).map(|row| &**row))
     }
 
     /// The latest attempt of an instance, if it has this task id.

@@ -5,7 +5,8 @@
 //! and not who leads.
 
 pub mod apply;
-pub mod cluster_state;
+pub mod by_agent;
+mod cluster_state;
 pub mod codec;
 pub mod command;
 pub mod digest;

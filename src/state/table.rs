@@ -86,6 +86,11 @@ impl<K, T> Node<K, T> {
         self.keys.binary_search_by(|own| own.borrow().cmp(key))
     }
 
+    /// What it holds, taken out.
+    fn into_items(mut self) -> impl Iterator<Item = Arc<T>> {
+        std::mem::take(&mut self.items).into_iter()
+    }
+
     /// What may hold `key`.
     fn under<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&Arc<T>>
     where
@@ -118,19 +123,24 @@ impl<K: Clone, T> Node<K, T> {
         }
     }
 
-    /// Gives away the upper half.
-    fn split_off(&mut self) -> Self {
-        let at = self.items.len() / 2;
-        let keys = Arc::make_mut(&mut self.keys).split_off(at);
-        Self { keys: Arc::new(keys), items: self.items.split_off(at) }
+    /// Gives away what lies from a position on, and keeps no room for it.
+    fn split_off(&mut self, at: usize) -> Self {
+        let keys = Arc::make_mut(&mut self.keys);
+        let upper = keys.split_off(at);
+        keys.shrink_to_fit();
+        let above = Self { keys: Arc::new(upper), items: self.items.split_off(at) };
+        self.items.shrink_to_fit();
+        above
     }
 }
 
 impl<K: Clone, T> Node<K, Node<K, T>> {
-    /// Makes two of the child at a position when it holds more than `most`.
-    fn split_child(&mut self, at: usize, most: usize) {
+    /// Makes two of the child at a position when it holds more than `most`. Rows that come in key
+    /// order leave full children behind, others halves.
+    fn split_child(&mut self, at: usize, most: usize, in_order: bool) {
         let Some(child) = self.items.get_mut(at).filter(|child| child.items.len() > most) else { return };
-        let above = Arc::make_mut(child).split_off();
+        let middle = if in_order { most } else { child.items.len() / 2 };
+        let above = Arc::make_mut(child).split_off(middle);
         let Some((middle, upper)) = child.keys.last().cloned().zip(self.keys.get(at).cloned()) else {
             return;
         };
@@ -232,13 +242,15 @@ impl<K: Ord + Clone, V> Table<K, V> {
         let leaf_at = page.position(&key).min(page.items.len().saturating_sub(1));
         page.raise(leaf_at, &key);
         let leaf = Arc::make_mut(page.items.get_mut(leaf_at)?);
+        let is_last = leaf.keys.last().is_none_or(|last| *last < key);
         match leaf.find(&key) {
             Ok(found) => return leaf.items.get_mut(found).map(|old| std::mem::replace(old, row)),
             Err(gap) => leaf.insert(gap, key, row),
         }
         self.len += 1;
-        page.split_child(leaf_at, LEAF_ROWS_MAX);
-        root.split_child(page_at, PAGE_LEAVES_MAX);
+        let is_last_leaf = leaf_at + 1 == page.items.len();
+        page.split_child(leaf_at, LEAF_ROWS_MAX, is_last);
+        root.split_child(page_at, PAGE_LEAVES_MAX, is_last && is_last_leaf);
         None
     }
 
@@ -266,6 +278,17 @@ impl<K: Ord + Clone, V> Table<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> Table<K, V> {
+    /// Every row in key order, taken out; copied where a snapshot still holds it.
+    pub(super) fn into_rows(self) -> impl Iterator<Item = (K, V)> {
+        let pages = Arc::unwrap_or_clone(self.root).into_items();
+        let leaves = pages.flat_map(|page| Arc::unwrap_or_clone(page).into_items());
+        leaves.flat_map(|leaf| {
+            let mut leaf = Arc::unwrap_or_clone(leaf);
+            let keys = Arc::unwrap_or_clone(std::mem::take(&mut leaf.keys));
+            keys.into_iter().zip(leaf.into_items().map(Arc::unwrap_or_clone))
+        })
+    }
+
     /// The row of `key`, to be changed in place; other snapshots keep the old one.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where

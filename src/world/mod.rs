@@ -13,4 +13,4 @@ pub mod private_file;
 pub mod tasks;
 
 pub use clock::{Clock, ManualClock, SystemClock};
-pub use tasks::{blocking, inherit, random_u64, random_uuid, spawn};
+pub use tasks::{blocking, inherit, ordered_uuid, random_u64, random_uuid, spawn};

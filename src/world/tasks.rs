@@ -75,3 +75,30 @@ pub fn random_uuid() -> uuid::Uuid {
     let bits = (u128::from(random_u64()) << 64) | u128::from(random_u64());
     uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid()
 }
+
+/// A UUID (version 7) that sorts by `order`: milliseconds, and 4,096 steps within each. What is
+/// made one after the other lies side by side wherever rows are kept in the order of their ids.
+pub fn ordered_uuid(order: u64) -> uuid::Uuid {
+    let [_, _, _, _, _, _, high, low] = (order & 0xfff).to_be_bytes();
+    let [a, b, c, d, e, f, g, h] = random_u64().to_be_bytes();
+    uuid::Builder::from_unix_timestamp_millis(order >> 12, &[high, low, a, b, c, d, e, f, g, h]).into_uuid()
+}
+
+#[cfg(all(test, not(feature = "sim")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordered_uuids_sort_by_their_order_and_are_told_apart() {
+        let order = 1_700_000_000_000 << 12;
+        let texts: Vec<String> =
+            (0..10_000).map(|step| ordered_uuid(order + step / 2).hyphenated().to_string()).collect();
+        let mut pairs = texts
+            .chunks(2)
+            .map(|pair| pair.iter().max().unwrap().clone())
+            .zip(texts.chunks(2).skip(1).map(|pair| pair.iter().min().unwrap().clone()));
+        assert!(pairs.all(|(before, after)| before < after));
+        assert_eq!(texts.iter().collect::<std::collections::BTreeSet<_>>().len(), texts.len());
+        assert_eq!(ordered_uuid(order).get_version_num(), 7);
+    }
+}

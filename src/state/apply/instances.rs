@@ -11,10 +11,12 @@ pub(super) fn create(
     ids: &[InstanceId],
     record: &mut Recorder,
 ) {
-    let found = state.apps.get(app).map(|row| row.version);
-    if found != Some(version) {
+    let found = state.apps.get(app).map(|row| (row.version, row.id.clone()));
+    // The id as its row has it already: that of the entry would be kept a second time.
+    let Some((_, app)) = found.clone().filter(|(found, _)| *found == version) else {
+        let found = found.map(|(found, _)| found);
         return record.refuse(Refusal::VersionMoved { app: app.clone(), expected: Some(version), found });
-    }
+    };
     for id in ids {
         if state.instances.contains(id) {
             continue; // The same proposal again.
@@ -31,9 +33,8 @@ pub(super) fn create(
             shall_move: None,
         };
         state.instances.insert(id.clone(), row);
-        state.by_app.insert((app.clone(), id.clone()), ());
     }
-    record.event(Event::InstancesCreated(app.clone()));
+    record.event(Event::InstancesCreated(app));
 }
 
 pub(super) fn set_goal(
@@ -65,9 +66,8 @@ pub(super) fn set_goal(
 /// Removes an instance that is not wanted and has no live attempt.
 pub(super) fn forget(state: &mut ClusterState, id: &InstanceId, record: &mut Recorder) {
     if let Some(row) = state.instances.remove(id) {
-        state.by_app.remove(&(row.app.clone(), id.clone()));
         if let Some(task) = &row.task {
-            state.by_agent.remove(&(task.agent.clone(), id.clone()));
+            state.by_agent.remove(&task.agent, id);
         }
         record.event(Event::InstanceForgotten(id.clone()));
     }

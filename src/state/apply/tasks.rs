@@ -24,15 +24,17 @@ fn launch_one(state: &mut ClusterState, placement: &Placement, record: &mut Reco
         return Err(not_waiting());
     }
     let stale = || Refusal::OfferStale { agent: placement.agent.clone(), instance: id.clone() };
+    // Ids as the tables have them already: those of the entry would be kept a second time.
+    let id = instance.id.clone();
     let agent = state.agents.get_mut(&placement.agent).ok_or_else(stale)?;
     if agent.presence != Presence::Registered || !agent.spare().contains(&placement.resources) {
         return Err(stale());
     }
     agent.used = agent.used.plus(&placement.resources);
     let task = TaskRow {
-        id: TaskId::of(id, placement.attempt),
+        id: TaskId::of(&id, placement.attempt),
         attempt: placement.attempt,
-        agent: placement.agent.clone(),
+        agent: agent.info.id.clone(),
         hostname: agent.info.hostname.clone(),
         ports: placement.ports.clone(),
         resources: placement.resources.clone(),
@@ -44,8 +46,8 @@ fn launch_one(state: &mut ClusterState, placement: &Placement, record: &mut Reco
         inactive: false,
     };
     record.event(Event::TaskLaunched(task.id.clone()));
-    state.by_agent.insert((placement.agent.clone(), id.clone()), ());
-    if let Some(row) = state.instances.get_mut(id) {
+    state.by_agent.insert(&task.agent, id.clone());
+    if let Some(row) = state.instances.get_mut(&id) {
         let app = row.app.clone();
         row.task = Some(task);
         touch_delay(state, &app);
@@ -131,7 +133,7 @@ fn record_status(
 fn record_end(state: &mut ClusterState, id: &InstanceId, now: Timestamp, record: &mut Recorder) {
     let Some(row) = state.instances.get(id).cloned() else { return };
     let Some(task) = &row.task else { return };
-    state.by_agent.remove(&(task.agent.clone(), id.clone()));
+    state.by_agent.remove(&task.agent, id);
     if let Some(agent) = state.agents.get_mut(&task.agent) {
         agent.used = agent.used.minus(&task.resources);
     }

@@ -3,6 +3,7 @@
 mod agents;
 mod dev;
 mod docker;
+mod fleet;
 mod foresight;
 mod masters;
 mod members;
