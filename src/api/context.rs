@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::control::{Control, ControlError};
-use crate::domain::Timestamp;
+use crate::domain::{Strategy, Timestamp};
 use crate::store::{Leadership, Master, StateStore, View};
 use crate::telemetry::Registry;
 use crate::world::Clock;
@@ -22,6 +22,8 @@ pub struct Context {
     pub me: Master,
     /// Whether `/ping` and `/ready` say yes.
     pub ready: Arc<dyn Readiness>,
+    /// What apps get that wish for no strategy, when this master leads.
+    pub strategy: Strategy,
     /// What `/metrics` shows, and where requests are counted.
     pub metrics: Arc<Registry>,
     /// The quorum's members.

@@ -15,6 +15,7 @@ use super::{doors, sources};
 use crate::api;
 use crate::control::Control;
 use crate::dispatcher::Dispatcher;
+use crate::domain::Strategy;
 use crate::leader::{LeaderScope, LeaderStats, LivenessLimits};
 use crate::line::{Purpose, Security};
 use crate::raft::{self, RaftHandle, RaftSettings, StartError};
@@ -42,6 +43,8 @@ pub struct MasterConfig {
     pub cluster: TcpListener,
     /// When agents count as away.
     pub liveness: LivenessLimits,
+    /// What apps get that wish for no strategy, while this master leads.
+    pub strategy: Strategy,
     /// Runtime for the quorum, away from HTTP and scheduling; absent: the caller's own.
     pub raft_runtime: Option<Handle>,
     /// Who may use the API; absent: everybody.
@@ -93,11 +96,13 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         limits: config.liveness,
         stats: leading,
         metrics: registry.scheduling(),
+        strategy: config.strategy,
     };
     let context = api::Context {
         control: Arc::clone(&control),
         clock,
         me: me.clone(),
+        strategy: config.strategy,
         ready: config.ready,
         metrics: registry,
         members: Arc::new(doors::Members(raft.membership())),

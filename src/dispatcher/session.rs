@@ -15,7 +15,7 @@ use super::assignments::{Wanted, difference, forgotten, outlived};
 use super::registration::{Admission, admit};
 use super::sessions::Open;
 use super::{HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, PortRanges, TaskId, UpdateId};
+use crate::domain::{AgentId, PortRanges, TaskId, UpdateId, agent};
 use crate::line::{Line, LineReceiver, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
 use crate::state::{Applied, Command};
@@ -39,7 +39,7 @@ const ASSIGNMENTS_PER_MESSAGE: usize = 256;
 
 /// What a session's loop hears.
 enum Input {
-    Said(FromAgent),
+    Said(Box<FromAgent>),
     Ended { by_peer: bool },
     Woken,
     Recorded(Recorded, Result<Applied, ProposeError>),
@@ -252,7 +252,7 @@ impl Session {
 
     async fn on_input(&mut self, input: Input, leadership: &watch::Receiver<Leadership>) -> Result<(), End> {
         match input {
-            Input::Said(said) => self.on_said(said).await,
+            Input::Said(said) => self.on_said(*said).await,
             Input::Ended { by_peer } => Err(if by_peer { End::ByPeer } else { End::ByUs }),
             Input::Woken => {
                 let view = self.store.snapshot();
@@ -290,6 +290,10 @@ impl Session {
                 Ok(())
             }
             FromAgent::HeldPorts { ports } => {
+                if let Some(fault) = agent::held_ports_fault(&ports) {
+                    tracing::warn!(agent = %self.agent, fault, "an agent's word cannot be; its connection is closed");
+                    return Err(End::ByUs);
+                }
                 self.waiting.push_back(Waiting::HeldPorts(ports));
                 Ok(())
             }
@@ -380,7 +384,7 @@ async fn read(
         let input = match timeout(SILENCE_MAX, receiver.receive::<FromAgent>()).await {
             Ok(Ok(Some(message))) => {
                 sessions.heard(&agent, generation);
-                Input::Said(message)
+                Input::Said(Box::new(message))
             }
             Ok(Ok(None)) => Input::Ended { by_peer: true },
             Ok(Err(error)) => Input::Ended { by_peer: error.kind() != io::ErrorKind::InvalidData },

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::agent_liveness::{Contacts, LivenessLimits};
 use super::term::instant_of;
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
-use crate::domain::AgentId;
+use crate::domain::{AgentId, Strategy};
 use crate::scheduler::Book;
 use crate::state::{ClusterState, Command, Presence};
 use crate::telemetry::SchedulingMetrics;
@@ -36,8 +36,9 @@ impl Scheduling {
         limits: LivenessLimits,
         stats: Arc<LeaderStats>,
         metrics: SchedulingMetrics,
+        strategy: Strategy,
     ) -> Self {
-        Self { store, contacts, limits, stats, metrics, book: Book::default() }
+        Self { store, contacts, limits, stats, metrics, book: Book::new(strategy) }
     }
 
     async fn cycle(&mut self) -> Result<Option<Instant>, Unrecorded> {

@@ -17,7 +17,7 @@ use super::reaper::Reaper;
 use super::scheduling::Scheduling;
 use super::tend::tend;
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
-use crate::domain::ClusterId;
+use crate::domain::{ClusterId, Strategy};
 use crate::state::Command;
 use crate::store::{Leadership, StateStore};
 use crate::telemetry::SchedulingMetrics;
@@ -44,6 +44,8 @@ pub struct LeaderScope {
     pub stats: Arc<LeaderStats>,
     /// Figures of each scheduling cycle.
     pub metrics: SchedulingMetrics,
+    /// What apps get that wish for no strategy.
+    pub strategy: Strategy,
 }
 
 impl LeaderScope {
@@ -97,7 +99,7 @@ impl LeaderScope {
             Duty::new(store(), |store| Deployments::new(store, stats())),
             Duty::new(store(), Instances::new),
             Duty::new(store(), |store| {
-                Scheduling::new(store, contacts(), self.limits, stats(), self.metrics.clone())
+                Scheduling::new(store, contacts(), self.limits, stats(), self.metrics.clone(), self.strategy)
             }),
             Duty::new(store(), Reaper::new),
         ]

@@ -88,6 +88,7 @@ impl Cluster {
             limits: LivenessLimits::default(),
             stats: Arc::clone(&stats),
             metrics: Registry::master().scheduling(),
+            strategy: Default::default(),
         };
         let leader = Some(spawn(scope.run(shutdown.clone())));
         let mut cluster = Self { store, clock, played, stats, shutdown, leader, deployments: 0 };

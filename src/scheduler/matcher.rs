@@ -1,8 +1,8 @@
 //! What one instance of a content needs.
 
-use super::offers::ANY_ROLE;
+use super::ports;
 use super::rules::Rules;
-use crate::domain::{AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar};
+use crate::domain::{Accepted, AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar};
 use crate::state::ClusterState;
 
 /// What one instance of a content needs, worked out once per content and cycle.
@@ -15,8 +15,8 @@ pub(super) struct Need {
     pub(super) ports: Vec<PortDemand>,
     /// Runs from an image.
     pub(super) image: bool,
-    /// Takes resources of any role.
-    pub(super) any_role: bool,
+    /// Whose resources it takes.
+    pub(super) accepted: Accepted,
     /// Its placement rules, and where its instances are already.
     pub(super) rules: Rules,
 }
@@ -33,13 +33,21 @@ impl Need {
         }
     }
 
+    /// Whether so much is enough.
+    pub(super) fn fits(&self, spare: &Resources) -> bool {
+        spare.cpus >= self.cpus
+            && spare.mem >= self.mem
+            && spare.disk >= self.disk
+            && spare.gpus >= self.gpus
+            && ports::fit(&self.ports, &spare.ports)
+    }
+
     pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
         Self { rules: Rules::of(state, content, None), ..Self::without_rules(&content.spec) }
     }
 
     /// Of a content whose rules somebody else judges.
     pub(super) fn without_rules(spec: &RunSpec) -> Self {
-        let roles = &spec.accepted_resource_roles;
         Self {
             cpus: spec.cpus,
             mem: spec.mem,
@@ -47,7 +55,7 @@ impl Need {
             gpus: spec.gpus,
             ports: spec.port_demands(),
             image: spec.image().is_some(),
-            any_role: roles.is_empty() || roles.iter().any(|role| role == ANY_ROLE),
+            accepted: spec.accepted(),
             rules: Rules::default(),
         }
     }

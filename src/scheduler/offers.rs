@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 
 use super::SchedulingView;
 use super::ground::{Ground, Plot};
-use crate::domain::{Offer, OfferId};
+use crate::domain::{Offer, OfferId, Reserved};
 use crate::state::ClusterState;
-
-/// The role of resources that are nobody's in particular.
-pub(super) const ANY_ROLE: &str = "*";
 
 /// One offer per agent that can be reached, in id order. Derived from the state alone, so
 /// that every master shows the same at the same index.
@@ -19,12 +16,16 @@ pub fn make_offers(state: &ClusterState) -> Vec<Offer> {
 
 pub(super) fn offer_of(index: u64, plot: &Plot<'_>) -> Offer {
     let info = &plot.agent.info;
+    let (spare, reserved) = match &plot.pools {
+        Some(pools) => (pools.unreserved.clone(), pools.reserved.clone()),
+        None => (plot.spare.clone(), Reserved::new()),
+    };
     Offer {
         id: OfferId::new(format!("{}-O{index}", info.id)),
         agent: info.id.clone(),
         hostname: info.hostname.clone(),
-        role: ANY_ROLE.to_owned(),
-        spare: plot.spare.clone(),
+        spare,
+        reserved,
         attributes: info.attributes.clone(),
         has_docker: info.has_docker,
     }
@@ -44,7 +45,7 @@ mod tests {
         assert_eq!(offers.len(), 2);
         assert_eq!(offers.iter().filter(|offer| offer.spare.cpus.thousandths() == 0).count(), 1);
         assert_eq!(offers.iter().map(|offer| offer.spare.ports.count()).sum::<u32>(), 1_999);
-        assert!(offers.iter().all(|offer| offer.role == "*"));
+        assert!(offers.iter().all(|offer| offer.reserved.is_empty()));
         assert_eq!(offers[0].id.as_str(), format!("a1-O{}", ground.state.index));
     }
 

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::{Ground, Plot};
+use super::judge::{Judge, Part};
 use super::launch_queue::waiting;
 use super::matcher::Need;
-use super::{SchedulingView, ports, rank};
-use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, TaskId, Timestamp};
+use super::{SchedulingView, feasibility, ports, rank};
+use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, Strategy, TaskId, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
 /// Running tasks whose place is explained; the rest of an app's tasks stand for the same reasons.
@@ -71,8 +72,8 @@ pub struct Verdict {
 pub enum Lack {
     /// The agent cannot be reached.
     Unreachable,
-    /// The app takes no resources of role `*`.
-    Role,
+    /// Enough is spare, but too much of it for roles that the app does not accept; in words.
+    Role(String),
     /// An image is wanted and the agent runs no containers.
     Containers,
     /// A constraint, by its position, and what it objects to.
@@ -133,7 +134,7 @@ impl Lack {
     pub fn name(&self) -> String {
         match self {
             Self::Unreachable => "unreachable".to_owned(),
-            Self::Role => "role".to_owned(),
+            Self::Role(_) => "role".to_owned(),
             Self::Containers => "containers".to_owned(),
             Self::Constraint(at, _) => format!("constraints({at})"),
             Self::Amount(amount, ..) => amount.as_str().to_owned(),
@@ -145,7 +146,7 @@ impl Lack {
     pub fn sentence(&self) -> String {
         match self {
             Self::Unreachable => "the agent cannot be reached".to_owned(),
-            Self::Role => "the app accepts no resources of role *".to_owned(),
+            Self::Role(kept) => kept.clone(),
             Self::Containers => "needs an image, the agent runs no containers".to_owned(),
             Self::Constraint(_, objection) => objection.clone(),
             Self::Amount(amount, needed, spare) => {
@@ -268,7 +269,8 @@ fn count(agents: usize) -> String {
     if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
 }
 
-/// How one agent compares for one instance; the smaller the better, siblings first, then load.
+/// How one agent compares for one instance: the most points first, then the fewest siblings, then
+/// the smallest load.
 /// Between equal ones the cycle draws a lot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
@@ -280,6 +282,16 @@ pub struct Score {
     pub siblings: u32,
     /// The fuller of cpus and memory without the instance, in millionths.
     pub load: u64,
+    /// What soft wishes or bin-packing say, where the app has any: then the sum of their points
+    /// decides before all else.
+    pub wishes: Option<Vec<Part>>,
+}
+
+impl Score {
+    /// The sum of all points, in thousandths; 0 where there are no wishes.
+    pub fn points(&self) -> i64 {
+        self.wishes.iter().flatten().map(|part| part.points).sum()
+    }
 }
 
 /// A running task, where it is, and what else would suit it now.
@@ -295,8 +307,9 @@ pub struct Placed {
     pub runners_up: Vec<Score>,
 }
 
-/// Explains the places of one app as of `state`; nothing for an app that does not exist.
-pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Explanation> {
+/// Explains the places of one app as of `state`, where apps without a strategy get `cluster`;
+/// nothing for an app that does not exist.
+pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp, cluster: Strategy) -> Option<Explanation> {
     let current = state.current(app)?;
     let queued: Vec<_> = waiting(state, now).into_iter().filter(|queued| queued.app == app).collect();
     let content = queued.first().map_or(current, |queued| queued.content);
@@ -317,7 +330,7 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp) -> Option<Expl
         obstacles: obstacles(&verdicts),
         // Who waits for nothing needs no change.
         changes: if is_waiting { changes(&need, content, &needs, &verdicts) } else { Vec::new() },
-        placed: placed(state, app, &ground),
+        placed: placed(state, app, &ground, cluster),
         needs,
         verdicts,
     })
@@ -330,36 +343,38 @@ fn verdict(need: &Need, content: &AppVersion, agent: &AgentRow, ground: &Ground<
     if agent.presence != Presence::Registered {
         lacks.push(Lack::Unreachable);
     }
-    if !need.any_role {
-        lacks.push(Lack::Role);
-    }
     if need.image && !agent.info.has_docker {
         lacks.push(Lack::Containers);
     }
     let objections = (0..content.spec.constraints.len())
         .filter_map(|at| Some(Lack::Constraint(at, need.rules.objection_of(at, &agent.info)?)));
     lacks.extend(objections);
-    if let Some(plot) = plot {
-        lacks.extend(lacking_resources(need, plot));
+    match plot {
+        Some(plot) if feasibility::is_kept_for_others(need, plot) => {
+            lacks.push(Lack::Role(feasibility::kept_for_others(need, plot)));
+        }
+        Some(plot) => lacks.extend(lacking_resources(need, plot)),
+        None => {}
     }
     Verdict { agent: agent.info.id.clone(), hostname: agent.info.hostname.clone(), lacks }
 }
 
 fn lacking_resources(need: &Need, plot: &Plot<'_>) -> Vec<Lack> {
     let needs = need.resources(&[]);
-    let short = |amount: &Amount| amount.of(&needs) > amount.of(&plot.spare);
+    let open = plot.open_to(&need.accepted);
+    let short = |amount: &Amount| amount.of(&needs) > amount.of(&open);
     let mut lacks: Vec<Lack> = Amount::ALL
         .into_iter()
         .filter(short)
-        .map(|amount| Lack::Amount(amount, amount.of(&needs), amount.of(&plot.spare)))
+        .map(|amount| Lack::Amount(amount, amount.of(&needs), amount.of(&open)))
         .collect();
-    if !ports::fit(&need.ports, &plot.spare.ports) {
+    if !ports::fit(&need.ports, &open.ports) {
         let fixed = need.ports.iter().filter_map(|demand| match demand {
             PortDemand::Exactly(port) => Some(*port),
             PortDemand::Any => None,
         });
-        let taken: BTreeSet<u16> = fixed.filter(|port| !plot.spare.ports.contains(*port)).collect();
-        let spare = plot.spare.ports.count();
+        let taken: BTreeSet<u16> = fixed.filter(|port| !open.ports.contains(*port)).collect();
+        let spare = open.ports.count();
         lacks.push(Lack::Ports { needed: need.ports.len(), spare, taken: taken.into_iter().collect() });
     }
     lacks
@@ -420,33 +435,29 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
     let agents = single.iter().filter(|lack| matches!(lack, Lack::Ports { .. })).count();
     changes.extend((agents > 0).then_some(Change::Ports { agents }));
     changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
-    if need.any_role {
-        let fixed = need.ports.iter().filter_map(|demand| match demand {
-            PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
-            PortDemand::Any => None,
-        });
-        let engine = need.image.then(|| "a Docker engine".to_owned());
-        let of_itself: Vec<String> = engine.into_iter().chain(fixed).collect();
-        let facts = need.rules.wanted_of_a_new_agent().map(|facts| [of_itself, facts].concat());
-        changes.extend(facts.map(|facts| Change::Add {
-            needs: needs.clone(),
-            ports: need.ports.len(),
-            facts,
-        }));
-    }
+    let fixed = need.ports.iter().filter_map(|demand| match demand {
+        PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
+        PortDemand::Any => None,
+    });
+    let engine = need.image.then(|| "a Docker engine".to_owned());
+    let role = (!need.accepted.unreserved).then(|| format!("reserved for {}", need.accepted.list()));
+    let of_itself: Vec<String> = role.into_iter().chain(engine).chain(fixed).collect();
+    let facts = need.rules.wanted_of_a_new_agent().map(|facts| [of_itself, facts].concat());
+    changes.extend(facts.map(|facts| Change::Add { needs: needs.clone(), ports: need.ports.len(), facts }));
     changes
 }
 
 /// Why running tasks are where they are: how their agents compare with the best others, each
 /// task taken away in thought.
-fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> Vec<Placed> {
+fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>, cluster: Strategy) -> Vec<Placed> {
     let running: Vec<&InstanceRow> =
         state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
     let mut siblings: BTreeMap<&AgentId, u32> = BTreeMap::new();
     for task in running.iter().filter_map(|row| row.task.as_ref()) {
         *siblings.entry(&task.agent).or_default() += 1;
     }
-    running.iter().take(PLACED_MAX).filter_map(|row| placed_one(state, row, ground, &siblings)).collect()
+    let shown = running.iter().take(PLACED_MAX);
+    shown.filter_map(|row| placed_one(state, row, ground, &siblings, cluster)).collect()
 }
 
 fn placed_one(
@@ -454,21 +465,25 @@ fn placed_one(
     row: &InstanceRow,
     ground: &Ground<'_>,
     siblings: &BTreeMap<&AgentId, u32>,
+    cluster: Strategy,
 ) -> Option<Placed> {
     let task = row.task.as_ref()?;
-    let need = Need::without(state, state.content_of(row)?, &row.id);
-    let score = |plot: &Plot<'_>, siblings: u32| {
+    let content = state.content_of(row)?;
+    let need = Need::without(state, content, &row.id);
+    let mut judge = Judge::in_state(state, content, cluster, &[], Some(row));
+    let mut score = |plot: &Plot<'_>, siblings: u32| {
         let info = &plot.agent.info;
         let (totals, spare) = (&info.totals, &plot.spare);
         let load = rank::load((totals.cpus, totals.mem), (spare.cpus, spare.mem));
-        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load }
+        let wishes = judge.as_mut().map(|judge| judge.parts(info, load, siblings));
+        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, wishes }
     };
     let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);
     let at = ground.position(&task.agent)?;
     let mut own = ground.plots.get(at)?.clone();
     own.spare = own.spare.plus(&task.resources);
     let here = score(&own, others(&task.agent).saturating_sub(1));
-    let suits = |plot: &Plot<'_>| super::feasibility::check(&need, plot).is_ok();
+    let suits = |plot: &Plot<'_>| feasibility::check(&need, plot).is_ok();
     let mut runners_up: Vec<Score> = ground
         .plots
         .iter()
@@ -476,7 +491,7 @@ fn placed_one(
         .filter(|(other, plot)| *other != at && suits(plot))
         .map(|(_, plot)| score(plot, others(&plot.agent.info.id)))
         .collect();
-    runners_up.sort_by(|a, b| (a.siblings, a.load, &a.agent).cmp(&(b.siblings, b.load, &b.agent)));
+    runners_up.sort_by_cached_key(|score| (-score.points(), score.siblings, score.load, score.agent.clone()));
     runners_up.truncate(RUNNERS_UP_MAX);
     Some(Placed { task: task.id.clone(), at: task.staged_at, here, runners_up })
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::domain::AgentId;
+use crate::domain::{AgentId, Strategy};
 use crate::state::ClusterState;
 
 /// One state, and the agents that get nothing now.
@@ -12,11 +12,13 @@ pub struct SchedulingView<'a> {
     pub state: &'a ClusterState,
     /// Agents to avoid: silent for a while, or not heard of since this master leads.
     pub excluded: BTreeSet<AgentId>,
+    /// What apps get that wish for none.
+    pub strategy: Strategy,
 }
 
 impl<'a> SchedulingView<'a> {
-    /// Of one state, without these agents.
+    /// Of one state, without these agents; apps are spread.
     pub fn of(state: &'a ClusterState, excluded: BTreeSet<AgentId>) -> Self {
-        Self { state, excluded }
+        Self { state, excluded, strategy: Strategy::default() }
     }
 }

@@ -1,7 +1,9 @@
 //! Recording agents: joining, coming back, being away.
 
 use super::Recorder;
-use crate::domain::{AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Resources, Timestamp};
+use crate::domain::{
+    AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Reserved, Resources, Timestamp,
+};
 use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
 
 /// A later incarnation of the same boot takes over; another boot is a rebooted machine
@@ -26,6 +28,7 @@ pub(super) fn register(
             proof: proof.cloned(),
             held_ports: held.clone(),
             used: Resources::default(),
+            drawn: Reserved::new(),
         };
         state.agents.insert(info.id.clone(), row);
         record.event(Event::AgentRegistered(info.id.clone()));

@@ -11,6 +11,7 @@ use crate::state::{InstanceRow, Placement, Presence, RequestKey};
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
 
 mod any_commands;
+mod reservations;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -372,6 +373,7 @@ mod a_placement {
             agent: AgentId::new("a1"),
             ports: ports.to_vec(),
             resources,
+            drawn: Default::default(),
         }
     }
 
