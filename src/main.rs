@@ -11,10 +11,18 @@ fn main() -> ExitCode {
     {
         std::process::exit(platformd::agent::shim::main(std::path::Path::new(dir)));
     }
-    match platformd::cli::parse().and_then(platformd::daemon::run) {
+    match begin(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
     }
+}
+
+#[cfg(not(feature = "sim"))]
+fn begin(arguments: &[std::ffi::OsString]) -> Result<(), platformd::cli::ExitError> {
+    use platformd::daemon::{self, Stop};
+    // Before settings are read: a wish to stop that comes early is one all the same.
+    let stop = if platformd::cli::runs_until_stopped(arguments) { Stop::hear()? } else { Stop::never() };
+    daemon::run(platformd::cli::parse()?, &stop)
 }
 
 #[cfg(feature = "sim")]

@@ -38,6 +38,8 @@ pub(crate) struct AgentCore {
     heeded: Option<Fence>,
     link: Link,
     proof: Proof,
+    /// A master refused us since one last welcomed us.
+    was_refused: bool,
     held: PortRanges,
     strangers: Option<BTreeMap<TaskId, TaskHandle>>,
     stops_waiting: BTreeMap<TaskId, String>,
@@ -72,6 +74,7 @@ impl AgentCore {
             heeded: None,
             link: Link::Away,
             proof: Proof::default(),
+            was_refused: false,
             held: PortRanges::default(),
             strangers: None,
             stops_waiting: BTreeMap::new(),
@@ -209,6 +212,7 @@ impl AgentCore {
             seen: self.fences.seen().cloned(),
             agent: self.info.clone(),
             proof: self.proof.clone(),
+            yields: self.was_refused,
             held_ports: self.held.clone(),
             tasks: self.tasks.values().filter(told).map(|task| task.record.report()).collect(),
         })));
@@ -219,6 +223,7 @@ impl AgentCore {
             FromMaster::Welcome { fence, .. } => {
                 if self.heed(&fence, turn) {
                     self.link = Link::Registered;
+                    self.was_refused = false;
                     self.say_again(turn);
                 }
             }
@@ -237,8 +242,9 @@ impl AgentCore {
             FromMaster::HeartbeatAck { fence, .. } => {
                 self.heed(&fence, turn);
             }
-            // Both are about addresses, which are the link's business.
-            FromMaster::Redirect { .. } | FromMaster::Refuse { .. } => {}
+            FromMaster::Refuse { .. } => self.was_refused = true,
+            // About addresses, which are the link's business.
+            FromMaster::Redirect { .. } => {}
         }
     }
 

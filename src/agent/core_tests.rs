@@ -21,7 +21,12 @@ pub(super) fn an_agent(boot: &str) -> AgentInfo {
         totals: Resources::default(),
         reserved: Default::default(),
         attributes: Attributes::new(),
-        incarnation: Incarnation { boot_id: boot.to_owned(), started: Timestamp::default(), run: 1 },
+        incarnation: Incarnation {
+            boot_id: boot.to_owned(),
+            started: Timestamp::default(),
+            run: 1,
+            place: String::new(),
+        },
         has_docker: false,
         version: String::new(),
     }
@@ -395,7 +400,7 @@ fn an_absent_driver_is_tried_again_less_and_less_often() {
     play.give(run);
     play.check(
         not_started("a", away()),
-        &["save a Staging", "tell a.1 Staging", "after 500ms Start(a)", "after 5s Resend"],
+        &["save a Staging", "tell a.1 Staging", "warn", "after 500ms Start(a)", "after 5s Resend"],
     );
     for delay in ["1s", "2s", "4s", "8s", "16s", "30s", "30s"] {
         play.check(Input::Timer(Timer::Start(TaskId::new("a"))), &["start a again"]);

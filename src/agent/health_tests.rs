@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::core_tests::{a_handle, a_launch};
 use super::driver::TaskDriver;
@@ -156,7 +157,7 @@ async fn a_first_success_is_found_early_and_early_failures_say_so() {
 async fn commands_answer_by_their_exit_code_and_an_absent_engine_says_nothing() {
     let machine = FakeMachine::new();
     let driver = machine.driver();
-    driver.start(&a_launch("a")).await.unwrap();
+    driver.start(&a_launch("a"), CancellationToken::new()).await.unwrap();
     let mut heard = start(a_check(HealthProtocol::Command), None, machine.driver());
     assert_eq!(next(&mut heard).await.failure, None);
     machine.set_check_result("", 3);

@@ -32,7 +32,7 @@ pub enum HomeError {
     )]
     Damaged(PathBuf, String),
     /// The file system said no.
-    #[error("use data directory {path}: {source}")]
+    #[error("use data directory {path}")]
     Io {
         /// Which directory.
         path: PathBuf,
@@ -60,6 +60,8 @@ pub struct AgentHome {
     path: PathBuf,
     state: State,
     started: Timestamp,
+    /// See [`Incarnation::place`].
+    place: String,
     #[cfg(not(feature = "sim"))]
     _lock: std::fs::File,
 }
@@ -74,6 +76,10 @@ impl AgentHome {
         fs::create_dir_all(path).map_err(io)?;
         #[cfg(not(feature = "sim"))]
         let lock = lock(path)?;
+        #[cfg(not(feature = "sim"))]
+        let place = place_of(&lock).map_err(io)?;
+        #[cfg(feature = "sim")]
+        let place = String::new();
         let mut state = match read(path)? {
             Some(state) => state,
             None => State { id: mint(), run: 0, seen: None, proof: Proof::default() },
@@ -87,6 +93,7 @@ impl AgentHome {
             path: path.to_owned(),
             state,
             started: Timestamp::from_millis(clock.now_millis()),
+            place,
             #[cfg(not(feature = "sim"))]
             _lock: lock,
         })
@@ -104,7 +111,12 @@ impl AgentHome {
 
     /// This run of the agent's process, in boot `boot_id` of the machine.
     pub fn incarnation(&self, boot_id: &str) -> Incarnation {
-        Incarnation { boot_id: boot_id.to_owned(), started: self.started, run: self.state.run }
+        Incarnation {
+            boot_id: boot_id.to_owned(),
+            started: self.started,
+            run: self.state.run,
+            place: self.place.clone(),
+        }
     }
 
     pub(super) fn proof(&self) -> &Proof {
@@ -171,6 +183,15 @@ fn lock(path: &Path) -> Result<std::fs::File, HomeError> {
     }
 }
 
+/// Names the file that locks a directory as the kernel does, so that no copy of it has the same
+/// name while this one is there.
+#[cfg(not(feature = "sim"))]
+fn place_of(lock: &std::fs::File) -> io::Result<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let file = lock.metadata()?;
+    Ok(format!("{:x}:{:x}", file.dev(), file.ino()))
+}
+
 #[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
@@ -198,6 +219,25 @@ mod tests {
         let _home = AgentHome::open(dir.path(), &clock).unwrap();
         let error = AgentHome::open(dir.path(), &clock).unwrap_err();
         assert!(matches!(error, HomeError::InUse(_)), "{error}");
+    }
+
+    #[test]
+    fn a_copy_of_a_directory_is_the_same_agent_in_another_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = ManualClock::at(5);
+        let (first, second) = (dir.path().join("a"), dir.path().join("b"));
+        let home = AgentHome::open(&first, &clock).unwrap();
+        std::fs::create_dir(&second).unwrap();
+        for name in [STATE, COPY, LOCK] {
+            std::fs::copy(first.join(name), second.join(name)).unwrap();
+        }
+        let copy = AgentHome::open(&second, &clock).unwrap();
+        assert_eq!((home.agent_id(), home.proof()), (copy.agent_id(), copy.proof()));
+        assert!(home.incarnation("b").is_elsewhere(&copy.incarnation("b")));
+        let before = home.incarnation("b");
+        drop(home);
+        let again = AgentHome::open(&first, &clock).unwrap();
+        assert!(!before.is_elsewhere(&again.incarnation("b")));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The agent's one connection to the leader: found from any master, kept alive, found again.
 //!
 //! Way in: [`run`]. Carries messages; what they mean is the core's business, except for
-//! addresses (redirects and refusals) and heartbeats, which end here.
+//! redirects and heartbeats, which end here.
 
 use std::io;
 use std::time::Duration;
@@ -17,8 +17,10 @@ use crate::world;
 const REDIAL_AFTER: Duration = Duration::from_millis(50);
 /// Longest such pause: an election is over by then.
 const REDIAL_AFTER_MAX: Duration = Duration::from_secs(1);
-/// Pause after a refusal, which only people can mend.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// First pause after a refusal, which mostly people have to mend. It doubles.
+const REFUSED_PAUSE: Duration = Duration::from_secs(2);
+/// Longest such pause: what was mended is noticed so soon, and logs stay readable.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(15);
 /// Longest wait for the answer to an introduction, which may need a commit.
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for a master to take one message off the line.
@@ -63,12 +65,13 @@ struct Link {
     next: usize,
     failures: u32,
     redirects: u32,
+    refusals: u32,
 }
 
 /// Keeps a connection to whichever of `masters` leads, until nobody listens to `events`.
 pub(super) async fn run(masters: Vec<String>, security: Security, events: mpsc::Sender<LinkEvent>) {
     let first = usize::try_from(world::random_u64() % 1024).unwrap_or(0);
-    let mut link = Link { masters, security, events, next: first, failures: 0, redirects: 0 };
+    let mut link = Link { masters, security, events, next: first, failures: 0, redirects: 0, refusals: 0 };
     let mut hint = None;
     while !link.events.is_closed() {
         hint = link.try_one(hint).await;
@@ -80,7 +83,7 @@ impl Link {
     /// where to go next when somebody told.
     async fn try_one(&mut self, hint: Option<String>) -> Option<String> {
         let Some(address) = hint.or_else(|| self.rotate()) else {
-            sleep(REFUSED_PAUSE).await;
+            sleep(REFUSED_PAUSE_MAX).await;
             return None;
         };
         let end = match self.security.dial(&address, Purpose::Agent).await {
@@ -99,13 +102,19 @@ impl Link {
                 self.pause("master knows no leader").await;
             }
             End::Refused(reason) => {
-                tracing::error!(master = address, reason, "master refuses this agent");
-                sleep(REFUSED_PAUSE).await;
+                let again_in = self.refused_pause();
+                tracing::error!(
+                    master = address,
+                    reason,
+                    ?again_in,
+                    "master refuses this agent; its tasks run on"
+                );
+                sleep(again_in).await;
             }
             End::Left => self.pause("this agent left").await,
             End::Lost(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 tracing::error!(master = address, %error, "master and agent do not let each other in");
-                sleep(REFUSED_PAUSE).await;
+                sleep(self.refused_pause()).await;
             }
             End::Lost(error) => {
                 tracing::debug!(master = address, %error, "no connection to master");
@@ -119,6 +128,13 @@ impl Link {
         let count = self.masters.len().max(1);
         self.next = self.next.wrapping_add(1) % count;
         self.masters.get(self.next).cloned()
+    }
+
+    /// A pause that doubles from refusal to refusal.
+    fn refused_pause(&mut self) -> Duration {
+        let pause = REFUSED_PAUSE.saturating_mul(1 << self.refusals.min(8)).min(REFUSED_PAUSE_MAX);
+        self.refusals = self.refusals.saturating_add(1);
+        pause
     }
 
     /// Between half and all of a pause that doubles.
@@ -148,7 +164,7 @@ impl Link {
         let end = match session.begin().await {
             Ok(heartbeat) => {
                 tracing::info!(leader = address, "registered with the leader");
-                (self.failures, self.redirects) = (0, 0);
+                (self.failures, self.redirects, self.refusals) = (0, 0, 0);
                 session.go_on(heartbeat).await
             }
             Err(end) => end,
@@ -251,7 +267,12 @@ async fn hear(
     match received.map_err(|_| End::Lost(io::ErrorKind::TimedOut.into()))?.map_err(End::Lost)? {
         None => Err(End::Lost(io::ErrorKind::UnexpectedEof.into())),
         Some(FromMaster::Redirect { leader }) => Err(End::Redirected(leader)),
-        Some(FromMaster::Refuse { reason }) => Err(End::Refused(reason)),
-        Some(message) => Ok(message),
+        Some(message) => {
+            if let FromMaster::Refuse { reason } = &message {
+                let _ = events.send(LinkEvent::Heard(message.clone())).await;
+                return Err(End::Refused(reason.clone()));
+            }
+            Ok(message)
+        }
     }
 }

@@ -128,7 +128,7 @@ pub enum AgentError {
     #[error("this agent {0}")]
     Info(String),
     /// The records of tasks cannot be read.
-    #[error("read records of tasks below {path}: {source}")]
+    #[error("read records of tasks below {path}")]
     Checkpoints {
         /// The data directory.
         path: PathBuf,
@@ -187,6 +187,7 @@ impl Agent {
             outbox: None,
             withheld: Vec::new(),
             save_again_at: None,
+            disk_refuses: None,
         };
         Ok(Self { runtime, view })
     }

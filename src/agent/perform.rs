@@ -90,7 +90,7 @@ impl Operations {
                     return Input::PortsTaken { task, taken };
                 }
             }
-            let result = timed.of(driver.start_unless(&launch, given_up)).await;
+            let result = timed.of(driver.start(&launch, given_up)).await;
             Input::Started { task, result }
         });
     }

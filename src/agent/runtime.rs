@@ -31,6 +31,8 @@ const LINK_EVENTS_MAX: usize = 64;
 const PORTS_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 /// Pause before a record is written again that the disk did not take.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How often people are told that the disk still takes nothing.
+const FULL_DISK_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// When the agent ends with its tasks: time beyond the longest grace until it gives up.
 const ENDING_MARGIN: Duration = Duration::from_secs(5);
 /// And time to tell the leader of their ends and to remove what they left, such as containers.
@@ -53,6 +55,8 @@ pub(super) struct Runtime {
     pub(super) withheld: Vec<Effect>,
     /// When those are tried again.
     pub(super) save_again_at: Option<Instant>,
+    /// Since when the disk takes nothing, and when people were told last.
+    pub(super) disk_refuses: Option<(Instant, Instant)>,
 }
 
 /// What the loop hears.
@@ -168,11 +172,13 @@ impl Runtime {
     async fn perform(&mut self, effects: Vec<Effect>) {
         if self.withheld.is_empty() {
             match self.save(&effects).await {
-                Ok(()) => return effects.into_iter().for_each(|effect| self.do_one(effect)),
+                Ok(()) => {
+                    self.tell_room();
+                    return effects.into_iter().for_each(|effect| self.do_one(effect));
+                }
                 Err(error) => {
                     self.save_again_at = Some(Instant::now() + SAVE_AGAIN_AFTER);
-                    let path = self.home.path().display().to_string();
-                    tracing::error!(%error, path, "failed to save what tasks do; no news and no starts until the disk takes it");
+                    self.tell_no_room(&error);
                 }
             }
         }
@@ -182,6 +188,29 @@ impl Runtime {
                 WithoutDisk::Later => self.withhold(effect),
                 WithoutDisk::Never => {}
             }
+        }
+        self.view.note_withheld(self.withheld.len());
+    }
+
+    fn tell_no_room(&mut self, error: &std::io::Error) {
+        let now = Instant::now();
+        let (since, told) = self.disk_refuses.unzip();
+        if told.is_none_or(|told| now.duration_since(told) >= FULL_DISK_TOLD_EVERY) {
+            self.disk_refuses = Some((since.unwrap_or(now), now));
+            let path = self.home.path().display().to_string();
+            tracing::error!(
+                %error,
+                path,
+                "the disk takes no records of tasks: what runs goes on, but nothing is started and no news is \
+                 told until it does; make room there"
+            );
+        }
+    }
+
+    fn tell_room(&mut self) {
+        if let Some((since, _)) = self.disk_refuses.take() {
+            self.view.note_withheld(0);
+            tracing::info!(after = ?since.elapsed(), "the disk takes records of tasks again; what waited is done now");
         }
     }
 

@@ -390,6 +390,30 @@ async fn a_port_of_a_stranger_is_told_and_keeps_a_task_from_starting() {
 }
 
 #[tokio::test]
+async fn who_was_refused_comes_again_and_lets_others_come_first_until_it_is_welcome() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let (mut line, first) = master.accept().await;
+    line.send(&FromMaster::Refuse { reason: "it lives elsewhere".to_owned() }).await.unwrap();
+    drop(line);
+    let (mut line, repeated) = master.accept().await;
+    let fence = master.fence();
+    line.send(&FromMaster::Welcome { protocol: 1, fence, heartbeat_millis: 5000 }).await.unwrap();
+    let welcomed = async {
+        while !agent.view.is_registered() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(SOON, welcomed).await.unwrap();
+    drop(line);
+    let (_line, after) = master.accept().await;
+    assert_eq!([first.yields, repeated.yields, after.yields], [false, true, false]);
+    agent.end().await;
+}
+
+#[tokio::test]
 async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
     let dir = tempfile::tempdir().unwrap();
     let machine = FakeMachine::new();
@@ -412,9 +436,11 @@ async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
     };
     timeout(SOON, stopped).await.unwrap();
     assert_eq!(machine.starts(&TaskId::new("b")), 0);
+    assert!(agent.view.withheld() > 0, "who looks at the metrics sees why");
 
     std::fs::rename(&aside, &records).unwrap();
     session.hears("b", TaskState::Running).await;
     session.hears("a", TaskState::Killed).await;
+    assert_eq!(agent.view.withheld(), 0);
     agent.end().await;
 }

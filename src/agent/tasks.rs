@@ -97,6 +97,7 @@ impl Task {
                 }
                 let text = format!("waiting for {means}, which does not answer: {reason}");
                 if self.record.status.message != text {
+                    turn.warn(format!("cannot start task {} yet: {text}", self.record.task()));
                     self.tell(self.record.status.state, &text, turn);
                 }
                 let delay = self.next_delay();

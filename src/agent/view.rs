@@ -18,6 +18,7 @@ pub struct AgentView {
     heeded: RwLock<Option<Fence>>,
     unacknowledged: AtomicU64,
     held_ports: AtomicU64,
+    withheld: AtomicU64,
 }
 
 impl AgentView {
@@ -59,6 +60,11 @@ impl AgentView {
         self.held_ports.load(Ordering::Relaxed)
     }
 
+    /// What waits for a disk that takes records again: records, and what is to be done after them.
+    pub fn withheld(&self) -> u64 {
+        self.withheld.load(Ordering::Relaxed)
+    }
+
     /// Writes the agent's own metrics; made to be a source of the registry.
     pub fn sample(&self, samples: &mut Samples) {
         for (state, count) in self.tasks_by_state() {
@@ -69,6 +75,7 @@ impl AgentView {
         samples.set_count(&metrics::LEADER_TERM, &[], self.heeded().map_or(0, |fence| fence.term));
         samples.set_count(&metrics::UNACKNOWLEDGED, &[], self.unacknowledged());
         samples.set_count(&metrics::HELD_PORTS, &[], self.held_ports());
+        samples.set_count(&metrics::WITHHELD, &[], self.withheld());
     }
 
     pub(super) fn enter(&self, record: &TaskRecord) {
@@ -85,6 +92,10 @@ impl AgentView {
         *self.heeded.write().unwrap_or_else(PoisonError::into_inner) = core.heeded().cloned();
         self.unacknowledged.store(core.unacknowledged(), Ordering::Relaxed);
         self.held_ports.store(core.held_ports().count().into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn note_withheld(&self, count: usize) {
+        self.withheld.store(u64::try_from(count).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn leave(&self) {

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::control::{Control, ControlError};
+use super::error::ApiError;
+use crate::control::Control;
 use crate::domain::{Strategy, Timestamp};
+use crate::scheduler::Suspects;
+use crate::state::ClusterState;
 use crate::store::{Leadership, Master, StateStore, View};
 use crate::telemetry::Registry;
 use crate::world::Clock;
@@ -20,7 +24,7 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// This master, with its addresses as advertised.
     pub me: Master,
-    /// Whether `/ping` and `/ready` say yes.
+    /// Whether `/ping` says yes; `/ready` asks whether this master is a member, too.
     pub ready: Arc<dyn Readiness>,
     /// What apps get that wish for no strategy, when this master leads.
     pub strategy: Strategy,
@@ -30,6 +34,8 @@ pub struct Context {
     pub members: Arc<dyn Members>,
     /// Hands leadership over.
     pub abdicate: Arc<dyn Abdicate>,
+    /// Which agents the scheduling cycle avoids.
+    pub attendance: Arc<dyn Attendance>,
 }
 
 impl Context {
@@ -53,15 +59,30 @@ impl Context {
         self.store().leadership()
     }
 
+    /// Agents that get nothing now, though `state` says that they are there. Only the leader
+    /// hears agents: any other master suspects nobody.
+    pub fn suspects(&self, state: &ClusterState) -> Suspects {
+        if self.leadership().leads { self.attendance.suspects(state) } else { Suspects::new() }
+    }
+
     /// State that holds every acknowledged write, or with `stale` whatever this master has.
     ///
     /// # Errors
-    /// `NotLeader` or `Unavailable`, when no majority confirms in time.
-    pub async fn read(&self, stale: bool) -> Result<View, ControlError> {
-        if stale {
-            return Ok(self.store().snapshot());
+    /// 503 when no majority confirms in time; with `stale`, when this master has nothing that
+    /// was the cluster's state.
+    pub async fn read(&self, stale: bool) -> Result<View, ApiError> {
+        if !stale {
+            return Ok(self.store().fresh_snapshot().await?);
         }
-        Ok(self.store().fresh_snapshot().await?)
+        match self.members.outside() {
+            Some(why) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why)),
+            None => Ok(self.store().snapshot()),
+        }
+    }
+
+    /// Whether this master can do its work; otherwise why not, for people.
+    pub fn missing(&self) -> Option<String> {
+        self.ready.missing().or_else(|| self.members.outside())
     }
 }
 
@@ -79,7 +100,11 @@ pub trait Members: Send + Sync + 'static {
     /// Puts the master `new` in the place of `old`; the answer comes once it votes.
     ///
     /// The error is a sentence for people.
-    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>>;
+    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<Replaced, ReplaceError>>;
+
+    /// Why this master cannot answer out of its own copy of the state: it is no member, or has
+    /// no copy yet. A whole sentence; nothing when it can.
+    fn outside(&self) -> Option<String>;
 }
 
 /// One master of the quorum.
@@ -89,6 +114,15 @@ pub struct Member {
     pub master: Master,
     /// Whether its voice counts.
     pub votes: bool,
+}
+
+/// What came of a wish to replace a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The new one has the place now.
+    Now,
+    /// It had a place already, and the old one none.
+    Before,
 }
 
 /// Why a member was not replaced.
@@ -109,4 +143,10 @@ pub enum ReplaceError {
 pub trait Abdicate: Send + Sync + 'static {
     /// Asks for another leader; the answer comes before the change.
     fn abdicate(&self);
+}
+
+/// Hears agents while this master leads.
+pub trait Attendance: Send + Sync + 'static {
+    /// Agents that the scheduling cycle would avoid now, and why.
+    fn suspects(&self, state: &ClusterState) -> Suspects;
 }

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::extract::JSON;
+use super::headers::FORMER_LEADER;
 use crate::api::wire::decode::{AppError, BodyError};
 use crate::api::wire::deployment::locked_json;
 use crate::control::ControlError;
@@ -20,17 +21,19 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub struct ApiError {
     status: StatusCode,
     body: Value,
+    /// Nothing was done, because this master does not lead any more.
+    is_of_former_leader: bool,
 }
 
 impl ApiError {
     /// `{"message": …}` under a status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, body: json!({ "message": message.into() }) }
+        Self::with_body(status, json!({ "message": message.into() }))
     }
 
     /// A body of its own shape under a status.
     pub fn with_body(status: StatusCode, body: Value) -> Self {
-        Self { status, body }
+        Self { status, body, is_of_former_leader: false }
     }
 
     /// The status' own name as message, as Marathon's servlet answers.
@@ -41,7 +44,7 @@ impl ApiError {
     /// 404 of a look-up in a handler: Marathon adds an empty list of details.
     pub fn missing(message: impl Into<String>) -> Self {
         let body = json!({ "message": message.into(), "details": [] });
-        Self { status: StatusCode::NOT_FOUND, body }
+        Self::with_body(StatusCode::NOT_FOUND, body)
     }
 
     /// 404 of a look-up of an app.
@@ -110,10 +113,13 @@ impl From<ControlError> for ApiError {
                     "All service ports from {from} to {to} are in use. Name one outside this range or remove an app."
                 ),
             ),
-            ControlError::NotLeader => Self::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "This master lost leadership before it could answer. Nothing was changed; try again.",
-            ),
+            ControlError::NotLeader => Self {
+                is_of_former_leader: true,
+                ..Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "This master lost leadership before it could answer. Nothing was changed; try again.",
+                )
+            },
             ControlError::Unavailable(why) => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("Not available: {why}. Nothing was changed; try again."),
@@ -141,6 +147,9 @@ impl IntoResponse for ApiError {
             (self.status, [(header::CONTENT_TYPE, JSON)], self.body.to_string()).into_response();
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        if self.is_of_former_leader {
+            response.headers_mut().insert(FORMER_LEADER, HeaderValue::from_static("true"));
         }
         response
     }

@@ -17,6 +17,9 @@ pub const VIA: HeaderName = HeaderName::from_static("x-marathon-via");
 /// State index at which a write is recorded.
 pub const INDEX: HeaderName = HeaderName::from_static("x-platformd-index");
 
+/// Nothing was done, because the master that was asked leads no more.
+pub const FORMER_LEADER: HeaderName = HeaderName::from_static("x-platformd-former-leader");
+
 /// Deployment that a write started.
 pub const DEPLOYMENT: HeaderName = HeaderName::from_static("marathon-deployment-id");
 

@@ -1,30 +1,32 @@
-//! A standby passes a request whole to the leader, once. Source: spec 1.1, "Standby node".
+//! A standby passes a request whole to the leader. Source: spec 1.1, "Standby node".
 //!
-//! Nothing is repeated: a request that was passed to a leader that died may have
-//! happened, and only the client knows whether a repeat is safe. Knows no routes but
-//! the few that every master answers by itself.
+//! A write is passed once: if the leader died with it, it may have happened, and only the
+//! client knows whether a repeat is safe. A read changes nothing: until its answer began it goes
+//! to the next leader. Knows no routes but the few that every master answers by itself.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use super::context::Context;
 use super::error::ApiError;
 use super::extract::Query;
-use super::headers::VIA;
+use super::headers::{FORMER_LEADER, VIA};
 use crate::control::ControlError;
 use crate::store::{Leadership, Master};
 use crate::world::{self, net::TcpStream};
 
-/// Longest wait for somebody to lead. Source: Marathon asks 10 times, 250 ms apart.
+/// Longest wait for somebody to lead, and for the next one after a leader was lost. Source:
+/// Marathon asks 10 times, 250 ms apart.
 pub const LEADER_WAIT: Duration = Duration::from_millis(2_500);
 
 /// Longest wait for the leader to accept the connection. Source: Marathon's
@@ -62,12 +64,27 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Appended to with every proxy.
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// Who leads, and since which term: a master that died and was elected again is another leader.
+#[derive(Clone)]
+struct Leader {
+    master: Master,
+    term: u64,
+}
+
 /// Who answers a request.
 enum Answerer {
     /// This master: it leads.
-    Here,
+    Here(Leader),
     /// Another one, on a connection that stands.
-    There(Master, SendRequest<Body>),
+    There(Leader, SendRequest<Body>),
+}
+
+/// Why a request that was passed on got no answer.
+enum Unanswered {
+    /// The leader died or was replaced; the answer had not begun.
+    Lost,
+    /// Something that the next leader would not mend.
+    For(ApiError),
 }
 
 /// Answers here when this master leads or the route is everybody's; otherwise passes on.
@@ -76,19 +93,66 @@ pub(super) async fn forward_unless_leader(
     request: Request,
     next: Next,
 ) -> Response {
-    if context.leadership().leads || is_answered_by_all(&request) {
+    if is_answered_by_all(&request) {
         return next.run(request).await;
     }
-    if has_passed(request.headers(), &context.me) {
+    if !context.leadership().leads && has_passed(request.headers(), &context.me) {
         return bad_gateway("Detected proxying loop.").into_response();
     }
-    match find_answerer(&context).await {
-        Ok(Answerer::Here) => next.run(request).await,
-        Ok(Answerer::There(leader, sender)) => {
-            forward(&context, &leader, sender, request).await.unwrap_or_else(IntoResponse::into_response)
+    answer(&context, request, next).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+/// Has whoever leads answer a request. A read that a dying or former leader took along goes to
+/// the next one, as long as that one is found within [`LEADER_WAIT`] of the first loss.
+async fn answer(context: &Context, mut request: Request, next: Next) -> Result<Response, ApiError> {
+    // One that another master passed on is repeated by that one.
+    let is_passed_on = request.headers().contains_key(VIA);
+    let mut until = Instant::now() + LEADER_WAIT;
+    let mut was_lost = false;
+    loop {
+        let repeat = repeat_of(&request).filter(|_| !is_passed_on);
+        let (leader, answer) = match find_answerer(context, until).await? {
+            Answerer::Here(leader) => (leader, Ok(next.clone().run(request).await)),
+            Answerer::There(leader, sender) => {
+                let answer = forward(context, &leader, sender, request).await;
+                (leader, answer)
+            }
+        };
+        // What to say if nobody takes over.
+        let last_word = match answer {
+            Ok(response) if !response.headers().contains_key(FORMER_LEADER) => return Ok(response),
+            Ok(response) => Ok(response),
+            Err(Unanswered::For(error)) => return Err(error),
+            Err(Unanswered::Lost) => Err(bad_gateway(if repeat.is_some() {
+                "The leader went away while it worked on the request, and no other one came."
+            } else {
+                "The leader went away while it worked on the request; it may or may not have happened."
+            })),
+        };
+        let Some(repeat) = repeat else { return last_word };
+        if !was_lost {
+            (was_lost, until) = (true, Instant::now() + LEADER_WAIT);
         }
-        Err(error) => error.into_response(),
+        if !has_successor(context, &leader, until).await {
+            return last_word;
+        }
+        request = repeat;
     }
+}
+
+/// The same request once more, if it only reads.
+fn repeat_of(request: &Request) -> Option<Request> {
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !is_read || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut repeat = Request::new(Body::empty());
+    *repeat.method_mut() = request.method().clone();
+    *repeat.uri_mut() = request.uri().clone();
+    *repeat.version_mut() = request.version();
+    *repeat.headers_mut() = request.headers().clone();
+    *repeat.extensions_mut() = request.extensions().clone();
+    Some(repeat)
 }
 
 fn bad_gateway(message: impl Into<String>) -> ApiError {
@@ -117,15 +181,25 @@ fn has_passed(headers: &HeaderMap, me: &Master) -> bool {
 }
 
 /// Finds who leads and connects to it. While nothing was passed yet, a leader that is
-/// replaced is given up for the new one.
-async fn find_answerer(context: &Context) -> Result<Answerer, ApiError> {
+/// replaced is given up for the new one, and one that cannot be reached for the one that follows
+/// before `until`.
+async fn find_answerer(context: &Context, until: Instant) -> Result<Answerer, ApiError> {
     let finding = async {
         loop {
-            let Some(leader) = find_leader(context).await? else { return Ok(Answerer::Here) };
-            tokio::select! {
+            let leader = find_leader(context, until).await?;
+            if leader.master.node == context.me.node {
+                return Ok(Answerer::Here(leader));
+            }
+            let error = tokio::select! {
                 biased;
-                sender = connect(&leader) => return Ok(Answerer::There(leader, sender?)),
-                () = replaced(context, &leader) => {}
+                connected = connect(&leader.master) => match connected {
+                    Ok(sender) => return Ok(Answerer::There(leader, sender)),
+                    Err(error) => error,
+                },
+                () = replaced(context, &leader.master) => continue,
+            };
+            if !has_successor(context, &leader, until).await {
+                return Err(error);
             }
         }
     };
@@ -133,22 +207,38 @@ async fn find_answerer(context: &Context) -> Result<Answerer, ApiError> {
     tokio::time::timeout(LEADER_WAIT + CONNECT_TIMEOUT, finding).await.map_err(late)?
 }
 
-/// Waits until this master leads (nothing is given) or another one does.
-async fn find_leader(context: &Context) -> Result<Option<Master>, ApiError> {
+/// Waits until this master leads or another one does.
+async fn find_leader(context: &Context, until: Instant) -> Result<Leader, ApiError> {
     let mut watch = context.leadership_watch();
     let me = context.me.node;
     let someone = |known: &Leadership| known.leads || known.leader.as_ref().is_some_and(|it| it.node != me);
     let waiting = watch.wait_for(someone);
-    let found = tokio::time::timeout(LEADER_WAIT, waiting).await.ok().and_then(Result::ok);
+    let found = tokio::time::timeout_at(until, waiting).await.ok().and_then(Result::ok);
     match found.map(|known| known.clone()) {
-        Some(known) if known.leads => Ok(None),
-        Some(Leadership { leader: Some(leader), .. }) => Ok(Some(leader)),
+        Some(known) if known.leads => Ok(Leader { master: context.me.clone(), term: known.term }),
+        Some(Leadership { leader: Some(master), term, .. }) => Ok(Leader { master, term }),
         _ if context.leadership().leader.is_some() => {
             let why = "this master was elected but hears from no majority of masters";
             Err(ControlError::Unavailable(why.to_owned()).into())
         }
-        _ => Err(bad_gateway("Could not determine the current leader")),
+        _ => {
+            let unknown = "Could not determine the current leader";
+            Err(bad_gateway(match context.members.outside() {
+                Some(why) => format!("{unknown}. {why}"),
+                None => unknown.to_owned(),
+            }))
+        }
     }
+}
+
+/// Waits until another master than `lost` leads, or the same in a later term; not beyond `until`.
+async fn has_successor(context: &Context, lost: &Leader, until: Instant) -> bool {
+    let mut watch = context.leadership_watch();
+    let another = |known: &Leadership| {
+        known.leader.as_ref().is_some_and(|it| it.node != lost.master.node || known.term > lost.term)
+    };
+    let found = tokio::time::timeout_at(until, watch.wait_for(another)).await;
+    found.is_ok_and(|found| found.is_ok())
 }
 
 /// Comes once somebody else than `leader` leads.
@@ -162,26 +252,25 @@ async fn replaced(context: &Context, leader: &Master) {
 
 async fn forward(
     context: &Context,
-    leader: &Master,
+    leader: &Leader,
     mut sender: SendRequest<Body>,
     request: Request,
-) -> Result<Response, ApiError> {
-    let outgoing = outgoing(request, &context.me)?;
+) -> Result<Response, Unanswered> {
+    let outgoing = outgoing(request, &context.me).map_err(Unanswered::For)?;
     let deposed = async {
-        replaced(context, leader).await;
+        replaced(context, &leader.master).await;
         tokio::time::sleep(DEPOSED_GRACE).await;
     };
-    let lost = "The leader went away while it worked on the request; it may or may not have happened.";
     let answer = tokio::select! {
         biased;
-        answer = sender.send_request(outgoing) => answer.map_err(|_| bad_gateway(lost))?,
-        () = deposed => return Err(bad_gateway(lost)),
+        answer = sender.send_request(outgoing) => answer.map_err(|_| Unanswered::Lost)?,
+        () = deposed => return Err(Unanswered::Lost),
         () = tokio::time::sleep(ANSWER_TIMEOUT) => {
             let message = format!(
                 "The leader did not answer within {} s; the request may or may not have happened.",
                 ANSWER_TIMEOUT.as_secs()
             );
-            return Err(bad_gateway(message));
+            return Err(Unanswered::For(bad_gateway(message)));
         }
     };
     Ok(returned(answer, &context.me))

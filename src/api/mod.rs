@@ -32,7 +32,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::control::ControlError;
 
-pub use context::{Abdicate, Context, Member, Members, Readiness, ReplaceError};
+pub use context::{Abdicate, Attendance, Context, Member, Members, Readiness, ReplaceError, Replaced};
 pub use credentials::{Credentials, CredentialsError, guarded};
 pub use error::ApiError;
 pub use extract::BODY_BYTES_MAX;

@@ -34,9 +34,10 @@ pub(super) async fn ping(State(context): State<Context>, headers: HeaderMap) -> 
     }
 }
 
-/// `GET /ready`: the same question, answered as an object.
+/// `GET /ready`: whether this master can answer, as an object. A process that only waits to be
+/// taken in is alive, which `/ping` says, and not ready.
 pub(super) async fn ready(State(context): State<Context>) -> Response {
-    let (status, body) = match context.ready.missing() {
+    let (status, body) = match context.missing() {
         None => (StatusCode::OK, json!({ "ready": true })),
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, json!({ "ready": false, "message": missing })),
     };

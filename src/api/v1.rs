@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::context::{Context, ReplaceError};
+use super::context::{Context, ReplaceError, Replaced};
 use super::error::ApiError;
 use super::extract::{JsonBytes, Query};
 use crate::api::wire;
@@ -26,11 +26,11 @@ fn only(query: &Query, known: &[&str]) -> Result<(), ApiError> {
     }
 }
 
-/// `GET /v1/offers`: what every agent has spare, at one index.
+/// `GET /v1/offers`: what every agent has spare, at one index, and whose offers are held back.
 pub(super) async fn offers(State(context): State<Context>, query: Query) -> Result<Response, ApiError> {
     only(&query, &["stale"])?;
     let view = context.read(query.is_stale()).await?;
-    let offers = scheduler::make_offers(&view);
+    let offers = scheduler::make_offers(&view, &context.suspects(&view));
     Ok(Json(wire::offer::offers_json(view.index, &offers)).into_response())
 }
 
@@ -160,7 +160,8 @@ fn bad_fields(wrong: &[Violation]) -> ApiError {
     ApiError::with_body(StatusCode::UNPROCESSABLE_ENTITY, body)
 }
 
-/// `POST /v1/members/replace`: a new master takes the place of one that will not return.
+/// `POST /v1/members/replace`: a new master takes the place of one that will not return. A repeat
+/// says that it is done.
 pub(super) async fn replace_member(
     State(context): State<Context>,
     query: Query,
@@ -168,8 +169,11 @@ pub(super) async fn replace_member(
 ) -> Result<Response, ApiError> {
     only(&query, &[])?;
     let (old, new) = replace_in(&bytes)?;
-    context.members.replace(old, new).await?;
-    Ok(Json(json!({ "message": format!("Master {new} took the place of {old}.") })).into_response())
+    let message = match context.members.replace(old, new).await? {
+        Replaced::Now => format!("Master {new} took the place of {old}."),
+        Replaced::Before => format!("Master {new} is a member already and {old} is none: nothing to do."),
+    };
+    Ok(Json(json!({ "message": message })).into_response())
 }
 
 impl From<ReplaceError> for ApiError {

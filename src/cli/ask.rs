@@ -73,17 +73,46 @@ pub async fn explain(master: &Asked, app: &str) -> Result<(), ExitError> {
     print(&explained(&ask(master, Method::GET, &path, None).await?))
 }
 
-/// Asks `master` to put `new` in the place of `old`.
+/// Asks `master` to put `new` in the place of `old`. Where that is so already there is nothing to do.
 ///
 /// # Errors
 /// The master does not answer, or says no.
 pub async fn members_replace(master: &Asked, old: &str, new: &str) -> Result<(), ExitError> {
     let members = ask(master, Method::GET, "/v1/members", None).await?;
+    if is_done(master, &members, old, new).await {
+        return print(&format!("{new} is a member already: nothing to do\n"));
+    }
     let old = member(&members, old, true)?;
     let new = member(&members, new, false)?;
     let body = serde_json::json!({ "old": old, "new": new });
     ask(master, Method::POST, "/v1/members/replace", Some(body)).await?;
     print(&format!("{new} took the place of {old}\n"))
+}
+
+/// Whether `new` votes and `old` is gone. Under one address they tell themselves apart by
+/// whether who is there says that it is a member: an emptied master that waits says no.
+async fn is_done(master: &Asked, members: &Value, old: &str, new: &str) -> bool {
+    let all = members.get("members").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let text = |member: &Value, key: &str| member.get(key).and_then(Value::as_str).map(str::to_owned);
+    let is_named = |member: &Value, named: &str| {
+        text(member, "id").as_deref() == Some(named) || text(member, "cluster").as_deref() == Some(named)
+    };
+    let votes = |member: &&Value| member.get("votes").and_then(Value::as_bool) == Some(true);
+    let named_new: Vec<&Value> = all.iter().filter(|member| is_named(member, new)).collect();
+    let [found] = named_new.as_slice() else { return false };
+    if !votes(found) {
+        return false;
+    }
+    // A master that went is listed for some seconds more, without a vote.
+    if !all.iter().any(|member| is_named(member, old) && votes(&member)) {
+        return true;
+    }
+    let Some(http) = text(found, "http").filter(|_| old == new && text(found, "id").as_deref() != Some(new))
+    else {
+        return false;
+    };
+    let there = Asked { url: format!("http://{http}"), authorization: master.authorization.clone() };
+    ask(&there, Method::GET, "/ready", None).await.is_ok()
 }
 
 /// The id of the member that `named` is the id or the cluster address of. An emptied master

@@ -11,12 +11,15 @@ pub(super) fn explained(answer: &Value) -> String {
     let all = |key: &str| answer.get(key).and_then(Value::as_array).into_iter().flatten();
     let agents = number(answer, "agents");
     lines.push(format!(
-        "{} of {agents} agents suit (state index {}).",
+        "{} of {agents} {} (state index {}).",
         number(answer, "suitable"),
+        if agents == 1 { "agent suits" } else { "agents suit" },
         number(answer, "index")
     ));
     for obstacle in all("obstacles").take(OBSTACLES_MAX) {
-        lines.push(format!("  {} lack {}", number(obstacle, "agents"), words(obstacle, "lacks")));
+        let agents = number(obstacle, "agents");
+        let lack = if agents == 1 { "lacks" } else { "lack" };
+        lines.push(format!("  {agents} {lack} {}", words(obstacle, "lacks")));
         let nearest = obstacle.get("nearest").unwrap_or(&Value::Null);
         let why = nearest.get("lacks").and_then(Value::as_array).into_iter().flatten();
         let why: Vec<&str> = why.map(|lack| text(lack, "why")).collect();
@@ -32,12 +35,17 @@ pub(super) fn explained(answer: &Value) -> String {
         lines.extend(all("changes").map(|change| format!("  {}", text(change, "sentence"))));
     }
     if all("placed").next().is_some() {
-        lines.push("Where its tasks are, at most 10 of them, and who else would suit now:".to_owned());
+        lines.push("Where its tasks are, and who else would suit now:".to_owned());
     }
     for placed in all("placed") {
         lines.push(format!("  {} on {}", text(placed, "task"), score(placed.get("here"))));
         let others = placed.get("runnersUp").and_then(Value::as_array).into_iter().flatten();
         lines.extend(others.map(|other| format!("    then {}", score(Some(other)))));
+    }
+    match number(answer, "placedLeftOut") {
+        0 => {}
+        1 => lines.push("  and 1 more task, placed for the same reasons".to_owned()),
+        more => lines.push(format!("  and {more} more tasks, placed for the same reasons")),
     }
     lines.push(String::new());
     lines.join("\n")
@@ -55,7 +63,10 @@ fn headline(answer: &Value) -> String {
     .into_iter()
     .filter_map(|(key, unit)| Some((needs.get(key)?.as_f64()?, unit)))
     .filter(|(much, _)| *much > 0.0)
-    .map(|(much, unit)| format!("{much} {unit}"))
+    .map(|(much, unit)| {
+        let unit = if unit == "host ports" && much <= 1.0 { "host port" } else { unit };
+        format!("{much} {unit}")
+    })
     .collect();
     let mut line = format!(
         "{}: {} wanted, {} waiting",
@@ -113,18 +124,20 @@ mod tests {
             "changes": [{"sentence": "Lower cpus from 9 to 8: 2 agents would suit."}],
             "placed": [{"task": "web.1", "here": {"agent": "a1", "hostname": "h1", "siblings": 0, "load": 0.5},
                 "runnersUp": [{"agent": "a2", "hostname": "h2", "siblings": 1, "load": 0.25}]}],
+            "placedLeftOut": 4,
         });
         assert_eq!(
             explained(&answer),
-            "/web: 3 wanted, 2 waiting since 2020-01-01T00:00:00.000Z. One instance needs 9 cpus, 64 MiB of memory, 1 host ports.\n\
+            "/web: 3 wanted, 2 waiting since 2020-01-01T00:00:00.000Z. One instance needs 9 cpus, 64 MiB of memory, 1 host port.\n\
              0 of 2 agents suit (state index 42).\n\
              \u{20} 2 lack cpus\n\
              \u{20}   nearest is h1 (a1): needs 9 cpus, 8 are spare: 1 short\n\
              Any one of these would let it run:\n\
              \u{20} Lower cpus from 9 to 8: 2 agents would suit.\n\
-             Where its tasks are, at most 10 of them, and who else would suit now:\n\
+             Where its tasks are, and who else would suit now:\n\
              \u{20} web.1 on h1 (a1): 0 of the app beside it, 50.0 % full without it\n\
-             \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full without it\n"
+             \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full without it\n\
+             \u{20} and 4 more tasks, placed for the same reasons\n"
         );
     }
 

@@ -195,6 +195,20 @@ pub fn parse_from(arguments: impl IntoIterator<Item = OsString>) -> Result<Comma
     })
 }
 
+/// Whether these words, without the program's name, ask for a process that runs until somebody
+/// stops it. Words that are wrong may be taken for either.
+pub fn runs_until_stopped(words: &[OsString]) -> bool {
+    let mut words = words.iter();
+    let mut command = words.next();
+    while let Some(flag) = command.filter(|word| word.as_encoded_bytes().starts_with(b"--")) {
+        if flag == "--config" {
+            words.next();
+        }
+        command = words.next();
+    }
+    command.is_some_and(|word| ["master", "agent", "dev"].iter().any(|role| word == role))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -230,7 +244,7 @@ mod tests {
             panic!("not dev");
         };
         assert!(dev.fresh);
-        assert_eq!((dev.file, dev.masters), (Some(PathBuf::from("app.json")), 3));
+        assert_eq!((dev.file, dev.masters), (Some(PathBuf::from("app.json")), Some(3)));
         assert_eq!(parse_words("shim /x").unwrap(), Command::Shim { dir: "/x".into() });
         assert_eq!(
             parse_words("members replace 7 127.0.0.1:5052 --url http://m:1").unwrap(),
@@ -240,6 +254,19 @@ mod tests {
                 new: "127.0.0.1:5052".into()
             }
         );
+    }
+
+    #[test]
+    fn roles_are_told_from_questions() {
+        let runs = |words: &str| {
+            runs_until_stopped(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+        };
+        for words in ["master", "agent --http 1:2", "--config f dev app.json", "--config=f master"] {
+            assert!(runs(words), "{words}");
+        }
+        for words in ["", "secret agent", "--config dev members list", "hello", "--help", "--version"] {
+            assert!(!runs(words), "{words}");
+        }
     }
 
     #[test]

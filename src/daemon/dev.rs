@@ -11,8 +11,9 @@ use super::dev_app;
 use super::dev_dir::{self, DevDir};
 use super::listen::{Bound, bind};
 use super::master::{self, MasterConfig, RunningMaster};
-use super::process::{asked_to_stop, failed, means};
+use super::process::{failed, means};
 use super::runtimes::{self, Runtimes, Wanted};
+use super::signals::Stop;
 use crate::agent::{AgentHome, AgentSettings, AgentView};
 use crate::api;
 use crate::cli::ExitError;
@@ -30,26 +31,18 @@ const TASK_PORTS: (u16, u16) = (31_000, 31_999);
 const PORTS_PER_AGENT: u16 = 250;
 
 /// Runs until somebody asks it to stop.
-pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle) -> Result<(), ExitError> {
+pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle, stop: &Stop) -> Result<(), ExitError> {
     let app = settings.file.as_deref().map(dev_app::read).transpose()?;
     let dir = dev_dir::take(&settings.data_dir)?;
-    if settings.fresh {
-        forget(&settings, &dir).await?;
-    }
     let ready = Arc::new(DevReady::default());
-    let masters = start_masters(&settings, raft_runtime, &ready).await?;
-    let cluster: Vec<String> = masters.iter().map(|master| master.me.cluster.clone()).collect();
-    let agents = start_agents(&settings, &cluster).await;
-    let agents = match agents {
-        Ok(agents) => agents,
-        Err(error) => {
-            stop(Vec::new(), masters).await;
-            return Err(error);
-        }
+    let (masters, agents) = tokio::select! {
+        started = start(&settings, &dir, raft_runtime, &ready) => started?,
+        // What was started by then goes with the process, and nothing was promised yet.
+        () = stop.asked() => return Ok(()),
     };
     ready.set(&masters, &agents);
     let ended = tokio::select! {
-        asked = asked_to_stop() => asked,
+        () = stop.asked() => Ok(()),
         reason = any_failed(&masters) => Err(reason),
         refused = attend(&settings, &masters, &agents, app) => Err(refused),
     };
@@ -60,15 +53,33 @@ pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle) -> Result<
              tasks that still run are found again by the next start",
             settings.data_dir.display()
         );
-        tokio::select! {
-            () = stop(agents, masters) => {}
-            again = asked_to_stop() => return again,
-        }
+        stop_all(agents, masters).await;
     } else {
         // A fault of ours stops no task: the next start finds them.
-        stop(Vec::new(), masters).await;
+        stop_all(Vec::new(), masters).await;
     }
     ended
+}
+
+async fn start(
+    settings: &DevSettings,
+    dir: &DevDir,
+    raft_runtime: &Handle,
+    ready: &Arc<DevReady>,
+) -> Result<(Vec<RunningMaster>, Vec<DevAgent>), ExitError> {
+    if settings.fresh {
+        forget(settings, dir).await?;
+    }
+    let count = dir.masters(settings.masters)?;
+    let masters = start_masters(settings, count, raft_runtime, ready).await?;
+    let cluster: Vec<String> = masters.iter().map(|master| master.me.cluster.clone()).collect();
+    match start_agents(settings, &cluster).await {
+        Ok(agents) => Ok((masters, agents)),
+        Err(error) => {
+            stop_all(Vec::new(), masters).await;
+            Err(error)
+        }
+    }
 }
 
 /// Puts the apps, says what there is (without a file: what an earlier run left), and then
@@ -137,11 +148,12 @@ fn wanted<'a>(settings: &DevSettings, home: &'a AgentHome, data_dir: &'a Path) -
 
 async fn start_masters(
     settings: &DevSettings,
+    count: u8,
     raft_runtime: &Handle,
     ready: &Arc<DevReady>,
 ) -> Result<Vec<RunningMaster>, ExitError> {
     let mut doors: Vec<(Bound, Bound)> = Vec::new();
-    for n in 0..u16::from(settings.masters) {
+    for n in 0..u16::from(count) {
         // Further masters take the next ports, or any where the first one chose.
         let next = |address: &Address| match address.port() {
             0 => address.clone(),
@@ -154,7 +166,7 @@ async fn start_masters(
     let listed: Vec<String> = doors.iter().map(|(_, cluster)| cluster.address.to_string()).collect();
     let mut running = Vec::new();
     for (n, (http, cluster)) in doors.into_iter().enumerate() {
-        let data_dir = settings.data_dir.join("masters").join((n + 1).to_string());
+        let data_dir = dev_dir::of_master(&settings.data_dir, n + 1);
         let raft = RaftSettings::new(
             data_dir,
             listed.clone(),
@@ -174,7 +186,7 @@ async fn start_masters(
         match master::start(config, Arc::new(SystemClock)).await {
             Ok(master) => running.push(master),
             Err(error) => {
-                stop(Vec::new(), running).await;
+                stop_all(Vec::new(), running).await;
                 return Err(error.into());
             }
         }
@@ -258,7 +270,7 @@ async fn any_failed(masters: &[RunningMaster]) -> ExitError {
     futures_util::future::select_all(failures).await.0
 }
 
-async fn stop(agents: Vec<DevAgent>, masters: Vec<RunningMaster>) {
+async fn stop_all(agents: Vec<DevAgent>, masters: Vec<RunningMaster>) {
     let agents = agents.into_iter().map(|agent| agent.running.stop());
     futures_util::future::join_all(agents).await;
     for master in masters {

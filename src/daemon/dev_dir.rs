@@ -21,6 +21,14 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Longest wait for the end of one of them.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How many masters there are unless somebody says otherwise.
+const MASTERS: u8 = 1;
+
+/// Directory of master `n`, counted from 1.
+pub(super) fn of_master(dir: &Path, n: usize) -> PathBuf {
+    dir.join("masters").join(n.to_string())
+}
+
 /// Proof that this process has the directory.
 pub(super) struct DevDir {
     path: PathBuf,
@@ -55,6 +63,47 @@ impl DevDir {
         entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
     }
 
+    /// How many masters to run: as many as made the state, since a majority of them has to be
+    /// there. Without state it is what was `said`, and their directories are made, which from
+    /// then on tell the number.
+    pub(super) fn masters(&self, said: Option<u8>) -> Result<u8, ExitError> {
+        let entries = std::fs::read_dir(self.path.join("masters")).into_iter().flatten().flatten();
+        let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u8>().ok());
+        let dir = self.path.display();
+        match (numbers.max(), said) {
+            (None, _) => {
+                let count = said.unwrap_or(MASTERS);
+                self.make_masters(count)?;
+                Ok(count)
+            }
+            (Some(made), Some(said)) if made != said => {
+                let message = format!(
+                    "--masters {said}: the state in {dir} belongs to a cluster with {}; leave --masters away to \
+                     go on with it, or begin anew with --fresh",
+                    of_them(made)
+                );
+                Err(ExitError::new(exit_code::USAGE, message))
+            }
+            (Some(made), None) if made != MASTERS => {
+                println!("Masters  {made}, as in the state in {dir}");
+                Ok(made)
+            }
+            (Some(made), _) => Ok(made),
+        }
+    }
+
+    /// The highest number comes first: whoever is killed in between has said how many.
+    fn make_masters(&self, count: u8) -> Result<(), ExitError> {
+        for n in (1..=count).rev() {
+            let dir = of_master(&self.path, usize::from(n));
+            std::fs::create_dir_all(&dir).map_err(|error| {
+                let message = format!("cannot make {}: {error}; check its owner and mode", dir.display());
+                ExitError::new(exit_code::DATA, message)
+            })?;
+        }
+        Ok(())
+    }
+
     /// Removes all state. Tasks must have been stopped: nobody finds them afterwards.
     pub(super) fn forget(&self) -> Result<(), ExitError> {
         for part in ["masters", "agents"] {
@@ -69,6 +118,10 @@ impl DevDir {
         }
         Ok(())
     }
+}
+
+fn of_them(masters: u8) -> String {
+    if masters == 1 { "1 master".to_owned() } else { format!("{masters} masters") }
 }
 
 /// Stops and removes every task that the runtimes know of.

@@ -3,8 +3,11 @@
 use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::api::{self, ReplaceError};
-use crate::raft::{Membership, MembershipError, RaftHandle};
+use crate::api::{self, ReplaceError, Replaced};
+use crate::leader::RollCall;
+use crate::raft::{self, Membership, MembershipError, RaftHandle, Standing};
+use crate::scheduler::Suspects;
+use crate::state::ClusterState;
 use crate::store::Master;
 use crate::world;
 
@@ -30,9 +33,9 @@ impl api::Members for Members {
         members
     }
 
-    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>> {
+    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<Replaced, ReplaceError>> {
         Box::pin(async move {
-            self.0.replace_member(old, new).await.map_err(|error| {
+            let replaced = self.0.replace_member(old, new).await.map_err(|error| {
                 let sentence = format!("Failed to {error}.");
                 match error {
                     MembershipError::NotAMember(_) => ReplaceError::NotAMember(sentence),
@@ -47,8 +50,27 @@ impl api::Members for Members {
                     | MembershipError::LastOne
                     | MembershipError::Refused(_) => ReplaceError::Conflict(sentence),
                 }
+            })?;
+            Ok(match replaced {
+                raft::Replaced::Now => Replaced::Now,
+                raft::Replaced::Before => Replaced::Before,
             })
         })
+    }
+
+    fn outside(&self) -> Option<String> {
+        let why = match self.0.standing() {
+            Standing::Member => return None,
+            Standing::CatchingUp => {
+                "This master does not have the cluster's state yet: it waits for the leader to bring it. \
+                 Ask another master, or again in a while."
+            }
+            Standing::Stranger => {
+                "This master is no member of a cluster: it waits until all that --masters names are there \
+                 and found one, or until 'platformd members replace' gives it a place in one. Ask a member."
+            }
+        };
+        Some(why.to_owned())
     }
 }
 
@@ -70,5 +92,14 @@ impl api::Abdicate for Abdicate {
             Some(runtime) => drop(runtime.spawn(hand_over)),
             None => drop(world::spawn(hand_over)),
         }
+    }
+}
+
+/// Which agents the cycle avoids, for the API.
+pub(super) struct Attendance(pub(super) RollCall);
+
+impl api::Attendance for Attendance {
+    fn suspects(&self, state: &ClusterState) -> Suspects {
+        self.0.suspects(state)
     }
 }

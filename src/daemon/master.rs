@@ -1,37 +1,30 @@
 //! One master: the quorum's member, the API, the line to agents, and a leader's duties.
 
-use std::io;
-use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_server::ClusterServer;
 use super::{doors, sources};
 use crate::api;
 use crate::control::Control;
 use crate::dispatcher::Dispatcher;
 use crate::domain::Strategy;
-use crate::leader::{LeaderScope, LeaderStats, LivenessLimits};
-use crate::line::{Purpose, Security};
+use crate::leader::{LeaderScope, LeaderStats, LivenessLimits, RollCall};
 use crate::raft::{self, RaftHandle, RaftSettings, StartError};
 use crate::store::{Master, StateStore};
 use crate::telemetry::Registry;
-use crate::world::net::{TcpListener, TcpStream};
+use crate::world::net::TcpListener;
 use crate::world::{self, Clock};
 
 /// Longest wait for a leader's duties and open connections to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(8);
-
-/// Pause between two log lines about connections that were not let in.
-const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(10);
-
-/// Pause after a failed accept, such as too many open files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Everything a master is made from.
 pub struct MasterConfig {
@@ -57,6 +50,8 @@ pub struct MasterConfig {
 pub struct RunningMaster {
     /// Who it is, with its addresses as advertised.
     pub me: Master,
+    /// Where its log and snapshots lie.
+    pub data_dir: PathBuf,
     /// Its door to the state.
     pub store: Arc<dyn StateStore>,
     /// Takes requests to the state.
@@ -74,6 +69,7 @@ pub struct RunningMaster {
 /// # Errors
 /// [`StartError`]: a sentence about the data directory and what to do.
 pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<RunningMaster, StartError> {
+    let data_dir = config.raft.data_dir.clone();
     let me_http = config.raft.advertise_http.clone();
     let me_cluster = config.raft.advertise_cluster.clone();
     let security = config.raft.security.clone();
@@ -85,7 +81,8 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
     let dispatcher = Dispatcher::new(Arc::clone(&store));
     let control = Arc::new(Control::new(Arc::clone(&store), Arc::clone(&clock)));
     let registry = Arc::new(Registry::master());
-    watch_state(&registry, &store, &dispatcher, &raft);
+    let roll_call = RollCall::new(dispatcher.sessions(), config.liveness);
+    watch_state(&registry, &store, &roll_call, &raft);
     let leading = Arc::new(LeaderStats::default());
     let stats = Arc::clone(&leading);
     registry.add_source(Box::new(move |samples| sources::of_leading(&stats, samples)));
@@ -107,6 +104,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         metrics: registry,
         members: Arc::new(doors::Members(raft.membership())),
         abdicate: Arc::new(doors::Abdicate { raft: raft.clone(), runtime: config.raft_runtime.clone() }),
+        attendance: Arc::new(doors::Attendance(roll_call)),
     };
     let router = api::guarded(api::router(context), config.credentials);
     let tasks = vec![
@@ -121,7 +119,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         None => world::spawn(accept),
     };
     let raft_runtime = config.raft_runtime;
-    Ok(RunningMaster { me, store, control, raft, raft_runtime, shutdown, tasks, accepting })
+    Ok(RunningMaster { me, data_dir, store, control, raft, raft_runtime, shutdown, tasks, accepting })
 }
 
 async fn start_raft(
@@ -139,85 +137,13 @@ async fn start_raft(
     }
 }
 
-fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, dispatcher: &Dispatcher, raft: &RaftHandle) {
-    let (store, sessions, raft) = (Arc::clone(store), dispatcher.sessions(), raft.clone());
+fn watch_state(registry: &Registry, store: &Arc<dyn StateStore>, roll_call: &RollCall, raft: &RaftHandle) {
+    let (store, roll_call, raft) = (Arc::clone(store), roll_call.clone(), raft.clone());
     registry.add_source(Box::new(move |samples| {
         sources::of_state(&store, samples);
-        sources::of_agents(&store, &sessions, samples);
+        sources::of_agents(&store, &roll_call, samples);
         sources::of_log(&raft.stats(), samples);
     }));
-}
-
-/// Hands connections on the cluster port to whom they are for.
-#[derive(Clone)]
-struct ClusterServer {
-    security: Security,
-    raft: RaftHandle,
-    dispatcher: Arc<Dispatcher>,
-    shutdown: CancellationToken,
-}
-
-impl ClusterServer {
-    /// Runs beside the quorum; agents are served on the caller's runtime, away from it.
-    async fn accept(self, listener: TcpListener) {
-        let mut told = None;
-        let (refusals, mut refused) = mpsc::channel(1);
-        loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                Some(refusal) = refused.recv() => {
-                    tell(refusal, &mut told);
-                    continue;
-                }
-                () = self.shutdown.cancelled() => return,
-            };
-            match accepted {
-                Ok((stream, peer)) => {
-                    world::spawn(self.clone().serve(stream, peer, refusals.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "failed to accept a connection on the cluster port");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    async fn serve(self, stream: TcpStream, peer: SocketAddr, refusals: mpsc::Sender<Refused>) {
-        let serving = async {
-            match self.security.accept(stream).await {
-                Ok((line, Purpose::Masters)) => {
-                    if let Err(error) = self.raft.serve(line).await {
-                        tracing::debug!(%error, "a connection of another master ended");
-                    }
-                }
-                Ok((line, Purpose::Agent)) => self.dispatcher.serve(line, self.shutdown.clone()).await,
-                // When many are refused at once, one of them is told.
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    let _ = refusals.try_send((peer, error));
-                }
-                Err(error) => {
-                    tracing::debug!(%peer, %error, "a connection on the cluster port said nothing we know");
-                }
-            }
-        };
-        tokio::select! {
-            () = serving => {}
-            () = self.shutdown.cancelled() => {}
-        }
-    }
-}
-
-/// Who was not let in, and why.
-type Refused = (SocketAddr, io::Error);
-
-/// Says that somebody was not let in, at most once in [`REFUSALS_TOLD_EVERY`]: it comes again
-/// and again until people mend it.
-fn tell((peer, error): Refused, told: &mut Option<Instant>) {
-    if told.is_none_or(|at| at.elapsed() >= REFUSALS_TOLD_EVERY) {
-        *told = Some(Instant::now());
-        tracing::warn!(%peer, %error, "refused a connection on the cluster port");
-    }
 }
 
 impl RunningMaster {

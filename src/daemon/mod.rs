@@ -5,6 +5,7 @@
 //! same parts ([`master::start`], [`agent::start`]).
 
 pub mod agent;
+mod cluster_server;
 #[cfg(not(feature = "sim"))]
 mod dev;
 #[cfg(not(feature = "sim"))]
@@ -21,7 +22,11 @@ mod process;
 mod runtimes;
 #[cfg(not(feature = "sim"))]
 mod secrets;
+#[cfg(not(feature = "sim"))]
+mod signals;
 mod sources;
 
 #[cfg(not(feature = "sim"))]
 pub use process::run;
+#[cfg(not(feature = "sim"))]
+pub use signals::Stop;

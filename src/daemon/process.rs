@@ -1,14 +1,15 @@
 //! One process in one role: runtimes, signals, and what its end says to a supervisor.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::listen::{Bound, bind};
 use super::master::{MasterConfig, RunningMaster};
+use super::signals::Stop;
 use super::{agent, dev, master, runtimes, secrets};
 use crate::agent::driver::TaskDriver;
 use crate::agent::{AgentError, AgentHome, AgentSettings, HomeError, KernelPorts};
@@ -20,25 +21,26 @@ use crate::settings::{AgentSettingsFlags, LogSettings, MasterSettings};
 use crate::telemetry;
 use crate::world::SystemClock;
 
-/// Does what was asked and returns when it is done.
+/// Does what was asked and returns when it is done; what does not end by itself, when it is
+/// asked to stop.
 ///
 /// # Errors
 /// The exit code and the sentence for whoever started the process.
-pub fn run(command: Command) -> Result<(), ExitError> {
+pub fn run(command: Command, stop: &Stop) -> Result<(), ExitError> {
     match command {
         Command::Master(settings) => {
             start_log(&settings.log)?;
             let (main, raft) = (main_runtime()?, raft_runtime()?);
-            main.block_on(run_master(settings, &raft))
+            to_the_end(main, run_master(settings, &raft, stop))
         }
         Command::Agent(settings) => {
             start_log(&settings.log)?;
-            main_runtime()?.block_on(run_agent(settings))
+            to_the_end(main_runtime()?, run_agent(settings, stop))
         }
         Command::Dev(settings) => {
             start_log(&settings.log)?;
             let (main, raft) = (main_runtime()?, raft_runtime()?);
-            main.block_on(dev::run(settings, &raft))
+            to_the_end(main, dev::run(settings, &raft, stop))
         }
         Command::AgentsList { at } => main_runtime()?.block_on(cli::ask::agents_list(&master_at(at)?)),
         Command::MembersList { at } => main_runtime()?.block_on(cli::ask::members_list(&master_at(at)?)),
@@ -84,28 +86,28 @@ fn no_threads(error: &std::io::Error) -> ExitError {
     ExitError::new(exit_code::FAILED, format!("cannot start threads: {error}; raise the limit of processes"))
 }
 
-/// Ends when somebody asks the process to stop.
-pub(super) async fn asked_to_stop() -> Result<(), ExitError> {
-    let listen = |kind| {
-        signal(kind)
-            .map_err(|error| ExitError::new(exit_code::FAILED, format!("cannot hear signals: {error}")))
-    };
-    let (mut term, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+/// The process ends next: what is not done by then goes with it. Taken down before, the runtime
+/// would be missed by work that the quorum's thread still does.
+fn to_the_end<T>(runtime: Runtime, work: impl Future<Output = T>) -> T {
+    let done = runtime.block_on(work);
+    std::mem::forget(runtime);
+    done
 }
 
-/// Waits for a signal or the quorum's end, and stops the masters in order.
+/// Waits until the master's quorum cannot go on; the process should end with this.
 pub(super) async fn failed(master: &RunningMaster) -> ExitError {
     let mut failed = master.failed();
     let reason = match failed.wait_for(Option::is_some).await {
         Ok(reason) => reason.clone().unwrap_or_default(),
         Err(_) => "the quorum's member ended".to_owned(),
     };
-    ExitError::new(exit_code::FAILED, format!("cannot go on: {reason}"))
+    cannot_go_on(&master.data_dir, &reason)
+}
+
+fn cannot_go_on(data_dir: &Path, reason: &str) -> ExitError {
+    let dir = data_dir.display();
+    let advice = "look after that disk, then start again";
+    ExitError::new(exit_code::FAILED, format!("cannot go on with data directory {dir}: {reason}; {advice}"))
 }
 
 impl From<StartError> for ExitError {
@@ -148,7 +150,7 @@ impl api::Readiness for AlwaysReady {
     }
 }
 
-async fn run_master(settings: MasterSettings, raft_runtime: &Handle) -> Result<(), ExitError> {
+async fn run_master(settings: MasterSettings, raft_runtime: &Handle, stop: &Stop) -> Result<(), ExitError> {
     let security = secrets::of_master(settings.cluster_secret_file.as_deref())?;
     let credentials = secrets::credentials(settings.http_credentials.as_deref())?;
     let http = bind("--http", &settings.http).await?;
@@ -183,7 +185,7 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Handle) -> Result<(
     let running = master::start(config, Arc::new(SystemClock)).await?;
     tracing::info!(node = running.me.node, http = running.me.http, cluster = running.me.cluster, "listening");
     let ended = tokio::select! {
-        asked = asked_to_stop() => asked,
+        () = stop.asked() => Ok(()),
         reason = failed(&running) => Err(reason),
     };
     tracing::info!("stopping");
@@ -191,7 +193,7 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Handle) -> Result<(
     ended
 }
 
-async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
+async fn run_agent(settings: AgentSettingsFlags, stop: &Stop) -> Result<(), ExitError> {
     let security = secrets::of_agent(settings.cluster_secret_file.as_deref())?;
     let credentials = secrets::credentials(settings.http_credentials.as_deref())?;
     let http = bind("--http", &settings.http).await?;
@@ -208,7 +210,7 @@ async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
     // The wait for an engine must not outlive a wish to stop.
     let found = tokio::select! {
         found = runtimes::find(&wanted) => found?,
-        asked = asked_to_stop() => return asked,
+        () = stop.asked() => return Ok(()),
     };
     if let Some(why) = &found.without_docker {
         tracing::warn!(why, "no Docker engine: this agent runs processes only");
@@ -227,13 +229,13 @@ async fn run_agent(settings: AgentSettingsFlags) -> Result<(), ExitError> {
     let running = agent::start(home, agent_settings, means(found.driver))?;
     let serving = CancellationToken::new();
     let server = runtimes::serve(&running, http.listener, &settings.data_dir, credentials, serving.clone());
-    let ended = asked_to_stop().await;
+    stop.asked().await;
     tracing::info!("stopping; tasks run on");
     running.stop().await;
     serving.cancel();
     // It ends within its own deadline.
     let _ = server.await;
-    ended
+    Ok(())
 }
 
 /// A cluster that lives on loopback keeps its containers' ports there, too.

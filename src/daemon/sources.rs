@@ -4,20 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use tokio::time::Instant;
-
-use crate::dispatcher::{Contact, Sessions};
 use crate::domain::{Goal, Resources, TaskState};
-use crate::leader::LeaderStats;
+use crate::leader::{LeaderStats, RollCall};
 use crate::raft::{FSYNC_BUCKETS_US, RaftStats};
+use crate::scheduler::Suspicion;
 use crate::state::{ClusterState, Presence};
 use crate::store::StateStore;
 use crate::telemetry::{SampledHistogram, Samples, metrics};
-
-/// An agent that has not spoken for so long is suspect.
-const SUSPECT_AFTER: Duration = Duration::from_secs(3);
 
 /// Says what the replicated state holds, and who leads.
 pub fn of_state(store: &Arc<dyn StateStore>, samples: &mut Samples) {
@@ -93,21 +87,20 @@ fn groups(view: &ClusterState) -> usize {
 }
 
 /// Says how agents are connected; only the leader knows.
-pub fn of_agents(store: &Arc<dyn StateStore>, sessions: &Sessions, samples: &mut Samples) {
+pub fn of_agents(store: &Arc<dyn StateStore>, roll_call: &RollCall, samples: &mut Samples) {
     if !store.leadership().borrow().leads {
         return;
     }
-    let now = Instant::now();
+    let view = store.snapshot();
+    let suspects = roll_call.suspects(&view);
     let mut by_presence: BTreeMap<&str, u64> =
         ["connected", "disconnected", "suspect", "unreachable"].map(|presence| (presence, 0)).into();
-    for row in store.snapshot().agents.values() {
-        let presence = match (row.presence, sessions.contact(&row.info.id)) {
+    for row in view.agents.values() {
+        let presence = match (row.presence, suspects.get(&row.info.id)) {
             (Presence::Unreachable { .. }, _) => "unreachable",
-            (_, Contact::Connected { last_heard }) if now.duration_since(last_heard) > SUSPECT_AFTER => {
-                "suspect"
-            }
-            (_, Contact::Connected { .. }) => "connected",
-            (_, Contact::Closed { .. } | Contact::Never) => "disconnected",
+            (Presence::Registered, Some(Suspicion::Silent { .. })) => "suspect",
+            (Presence::Registered, Some(Suspicion::Closed { .. } | Suspicion::NotYetBack)) => "disconnected",
+            (Presence::Registered, None) => "connected",
         };
         *by_presence.entry(presence).or_default() += 1;
     }

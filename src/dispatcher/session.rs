@@ -12,13 +12,13 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::assignments::{Wanted, difference, forgotten, outlived};
-use super::registration::{Admission, admit};
+use super::registration::{Admission, Heard, admit};
 use super::sessions::Open;
 use super::{HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, PortRanges, TaskId, UpdateId, agent};
+use crate::domain::{AgentId, Incarnation, PortRanges, TaskId, UpdateId, claim};
 use crate::line::{Line, LineReceiver, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
-use crate::state::{Applied, Command};
+use crate::state::{AgentRow, Applied, Command};
 use crate::store::{Leadership, ProposeError, StateStore, View};
 use crate::world;
 
@@ -38,8 +38,9 @@ const WAITING_MAX: usize = 64;
 const ASSIGNMENTS_PER_MESSAGE: usize = 256;
 
 /// What a session's loop hears.
+#[expect(clippy::large_enum_variant, reason = "made one at a time and moved at once; never kept in bulk")]
 enum Input {
-    Said(Box<FromAgent>),
+    Said(FromAgent),
     Ended { by_peer: bool },
     Woken,
     Recorded(Recorded, Result<Applied, ProposeError>),
@@ -78,6 +79,7 @@ pub(super) async fn run(
             let generation = begun.open.generation;
             let mut session = Session {
                 agent: agent.clone(),
+                incarnation: register.agent.incarnation.clone(),
                 store: Arc::clone(store),
                 sessions: Arc::clone(sessions),
                 sender,
@@ -113,8 +115,11 @@ async fn begin(
         return Ok(None);
     }
     let agent = &register.agent.id;
-    let contact = sessions.contact(agent);
-    match admit(&store.snapshot(), register, contact, Instant::now()) {
+    let heard = Heard {
+        listening_since: sessions.listening_since(leadership.term),
+        contact: sessions.contact(agent),
+    };
+    match admit(&store.snapshot(), register, heard, Instant::now()) {
         Admission::Known => {}
         Admission::Refused(reason) => return refuse(sender, agent, reason).await,
         Admission::Record(command) => match store.propose(vec![command], Some(leadership.term)).await {
@@ -146,6 +151,8 @@ async fn refuse(sender: &mut LineSender, agent: &AgentId, reason: String) -> io:
 
 struct Session {
     agent: AgentId,
+    /// Who is spoken to. Nothing is said any more once another one is recorded.
+    incarnation: Incarnation,
     store: Arc<dyn StateStore>,
     sessions: Arc<Sessions>,
     sender: LineSender,
@@ -239,6 +246,10 @@ impl Session {
         if !leadership.leads || leadership.term != self.term {
             return Err(End::ByUs);
         }
+        let is_recorded = |row: &Arc<AgentRow>| row.info.incarnation == self.incarnation;
+        if !view.agents.get(&self.agent).is_some_and(is_recorded) {
+            return Err(End::ByUs);
+        }
         fence(view, &leadership).ok_or(End::ByUs)
     }
 
@@ -252,7 +263,7 @@ impl Session {
 
     async fn on_input(&mut self, input: Input, leadership: &watch::Receiver<Leadership>) -> Result<(), End> {
         match input {
-            Input::Said(said) => self.on_said(*said).await,
+            Input::Said(said) => self.on_said(said).await,
             Input::Ended { by_peer } => Err(if by_peer { End::ByPeer } else { End::ByUs }),
             Input::Woken => {
                 let view = self.store.snapshot();
@@ -290,7 +301,7 @@ impl Session {
                 Ok(())
             }
             FromAgent::HeldPorts { ports } => {
-                if let Some(fault) = agent::held_ports_fault(&ports) {
+                if let Some(fault) = claim::held_ports_fault(&ports) {
                     tracing::warn!(agent = %self.agent, fault, "an agent's word cannot be; its connection is closed");
                     return Err(End::ByUs);
                 }
@@ -384,7 +395,7 @@ async fn read(
         let input = match timeout(SILENCE_MAX, receiver.receive::<FromAgent>()).await {
             Ok(Ok(Some(message))) => {
                 sessions.heard(&agent, generation);
-                Input::Said(Box::new(message))
+                Input::Said(message)
             }
             Ok(Ok(None)) => Input::Ended { by_peer: true },
             Ok(Err(error)) => Input::Ended { by_peer: error.kind() != io::ErrorKind::InvalidData },

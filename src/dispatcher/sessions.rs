@@ -38,6 +38,8 @@ struct Entry {
 /// Connections of agents by id.
 pub struct Sessions {
     entries: Mutex<BTreeMap<AgentId, Entry>>,
+    /// The latest term in which agents registered here, and since when.
+    listening: Mutex<Option<(u64, Instant)>>,
     changes: watch::Sender<u64>,
 }
 
@@ -52,7 +54,7 @@ pub(super) struct Open {
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self { entries: Mutex::default(), changes: watch::channel(0).0 }
+        Self { entries: Mutex::default(), listening: Mutex::default(), changes: watch::channel(0).0 }
     }
 }
 
@@ -69,6 +71,15 @@ impl Sessions {
     /// Rings at every connection that opens or closes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Since when agents register with this master in its `term`: from the first one on.
+    pub(super) fn listening_since(&self, term: u64) -> Instant {
+        let mut listening = self.listening.lock().unwrap_or_else(PoisonError::into_inner);
+        match *listening {
+            Some((known, since)) if known >= term => since,
+            _ => listening.insert((term, Instant::now())).1,
+        }
     }
 
     pub(super) fn open(&self, agent: &AgentId) -> Open {

@@ -83,7 +83,12 @@ fn info(boot: &str, run: u64) -> AgentInfo {
         totals,
         reserved: Default::default(),
         attributes: Default::default(),
-        incarnation: Incarnation { boot_id: boot.into(), started: Timestamp::from_millis(1), run },
+        incarnation: Incarnation {
+            boot_id: boot.into(),
+            started: Timestamp::from_millis(1),
+            run,
+            place: "1:1".into(),
+        },
         has_docker: false,
         version: String::new(),
     }
@@ -96,6 +101,7 @@ fn register(info: AgentInfo, tasks: Vec<TaskReport>) -> FromAgent {
         seen: None,
         agent: info,
         proof: Proof::default(),
+        yields: false,
         held_ports: PortRanges::default(),
         tasks,
     })
@@ -259,6 +265,66 @@ async fn the_same_id_on_another_machine_is_refused_while_the_first_is_live() {
     timeout(DEADLINE, closed).await.unwrap().unwrap();
     let mut third = rig.connect(info("another boot", 1), Vec::new()).await;
     welcomed(&mut third).await;
+}
+
+/// The agent as a copy of its data directory on the same machine shows it, started later.
+fn copy() -> AgentInfo {
+    let mut info = info("boot", 2);
+    info.incarnation.started = Timestamp::from_millis(2);
+    info.incarnation.place = "1:2".into();
+    info
+}
+
+#[tokio::test]
+async fn a_copy_is_refused_while_the_original_is_live_and_a_restart_never() {
+    let rig = rig().await;
+    let mut first = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut first).await;
+    assigned(&mut first).await;
+    let mut second = rig.connect(copy(), Vec::new()).await;
+    let refused = hear(&mut second).await;
+    assert!(
+        matches!(&refused, FromMaster::Refuse { reason } if reason.contains("lives on host-1")),
+        "{refused:?}"
+    );
+    first.send(&FromAgent::Heartbeat { seq: 1 }).await.unwrap();
+    assert!(matches!(hear(&mut first).await, FromMaster::HeartbeatAck { seq: 1, .. }), "it is left alone");
+    // Killed and started again at once: the end of its old connection is not known yet.
+    let mut again = rig.connect(info("boot", 2), Vec::new()).await;
+    welcomed(&mut again).await;
+}
+
+#[tokio::test]
+async fn an_original_comes_back_after_its_copy_went_and_only_one_of_them_is_spoken_to() {
+    let rig = rig().await;
+    let agent = AgentId::new("a1");
+    rig.store.record(vec![Command::RegisterAgent {
+        info: Box::new(info("boot", 1)),
+        held_ports: PortRanges::default(),
+        proof: None,
+    }]);
+    let mut second = rig.connect(copy(), Vec::new()).await;
+    welcomed(&mut second).await;
+    assigned(&mut second).await;
+    let mut first = rig.connect(info("boot", 1), Vec::new()).await;
+    assert!(matches!(hear(&mut first).await, FromMaster::Refuse { .. }));
+    let mut changes = rig.dispatcher.sessions().changes();
+    drop(second);
+    let closed =
+        changes.wait_for(|_| matches!(rig.dispatcher.sessions().contact(&agent), Contact::Closed { .. }));
+    timeout(DEADLINE, closed).await.unwrap().unwrap();
+    let mut first = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut first).await;
+    assigned(&mut first).await;
+    // However another came to be recorded: what is placed then is not for this one.
+    rig.store.record(vec![Command::RegisterAgent {
+        info: Box::new(copy()),
+        held_ports: PortRanges::default(),
+        proof: None,
+    }]);
+    rig.place(1);
+    let said = timeout(DEADLINE, first.receive::<FromMaster>()).await.unwrap();
+    assert!(!matches!(said, Ok(Some(_))), "{said:?}");
 }
 
 #[tokio::test]

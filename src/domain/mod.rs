@@ -5,9 +5,11 @@
 
 pub mod agent;
 pub mod attribute;
+pub mod claim;
 pub mod constraint;
 pub mod container;
 pub mod deployment;
+pub mod fingerprint;
 pub mod health_check;
 pub mod id;
 pub mod instance;
@@ -31,6 +33,7 @@ pub use container::{
     Container, ContainerKind, DockerImage, Network, PortDefinition, PortMapping, Transport, Volume,
 };
 pub use deployment::{Action, ActionKind, Plan, Step};
+pub use fingerprint::fingerprint;
 pub use health_check::{HealthCheck, HealthProtocol};
 pub use id::{AgentId, AppId, ClusterId, DeploymentId, IdError, InstanceId, OfferId, TaskId};
 pub use instance::Goal;

@@ -71,16 +71,6 @@ impl Default for LivenessLimits {
     }
 }
 
-impl LivenessLimits {
-    /// Whether an agent gets no new tasks: away, or silent for a while.
-    pub(super) fn is_suspect(&self, contact: Contact, now: Instant) -> bool {
-        match contact {
-            Contact::Connected { last_heard } => now.duration_since(last_heard) >= self.suspect_after,
-            Contact::Closed { .. } | Contact::Never => true,
-        }
-    }
-}
-
 /// From when silence counts.
 struct Clocks {
     /// No absence is counted from before this moment.

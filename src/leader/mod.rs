@@ -11,6 +11,7 @@ mod reaper;
 mod scheduling;
 mod scope;
 mod stats;
+mod suspects;
 mod tend;
 mod term;
 
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 pub use agent_liveness::{Contacts, LivenessLimits};
 pub use scope::LeaderScope;
 pub use stats::LeaderStats;
+pub use suspects::RollCall;
 pub use term::{LeaderStore, Unrecorded};
 
 /// One duty of the leader.

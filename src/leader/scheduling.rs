@@ -7,12 +7,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::agent_liveness::{Contacts, LivenessLimits};
 use super::term::instant_of;
-use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
+use super::{Controller, LeaderStats, LeaderStore, RollCall, Unrecorded};
 use crate::domain::{AgentId, Strategy};
 use crate::scheduler::Book;
-use crate::state::{ClusterState, Command, Presence};
+use crate::state::Command;
 use crate::telemetry::SchedulingMetrics;
 
 /// While something waits and an agent is avoided for its silence: when to look whether it
@@ -21,8 +20,7 @@ const SUSPECT_LOOK: Duration = Duration::from_millis(500);
 
 pub(super) struct Scheduling {
     store: LeaderStore,
-    contacts: Arc<dyn Contacts>,
-    limits: LivenessLimits,
+    roll_call: RollCall,
     stats: Arc<LeaderStats>,
     metrics: SchedulingMetrics,
     /// Follows the state while this master leads; a new term begins with an empty one.
@@ -32,13 +30,12 @@ pub(super) struct Scheduling {
 impl Scheduling {
     pub(super) fn new(
         store: LeaderStore,
-        contacts: Arc<dyn Contacts>,
-        limits: LivenessLimits,
+        roll_call: RollCall,
         stats: Arc<LeaderStats>,
         metrics: SchedulingMetrics,
         strategy: Strategy,
     ) -> Self {
-        Self { store, contacts, limits, stats, metrics, book: Book::new(strategy) }
+        Self { store, roll_call, stats, metrics, book: Book::new(strategy) }
     }
 
     async fn cycle(&mut self) -> Result<Option<Instant>, Unrecorded> {
@@ -49,7 +46,7 @@ impl Scheduling {
             LeaderStats::set(&self.stats.waiting, 0);
             return Ok(None);
         }
-        let avoided = self.avoided(&view);
+        let avoided: BTreeSet<AgentId> = self.roll_call.suspects(&view).into_keys().collect();
         let report = self.book.cycle(&view, &avoided, now);
         self.metrics.cycle(report.placements.len(), begun.elapsed());
         LeaderStats::set(&self.stats.waiting, report.left);
@@ -60,14 +57,6 @@ impl Scheduling {
             self.store.propose(vec![launch]).await?;
         }
         Ok([next_look, suspects].into_iter().flatten().min())
-    }
-
-    /// Agents that are silent, or have not come to this leader yet.
-    fn avoided(&self, state: &ClusterState) -> BTreeSet<AgentId> {
-        let present = state.agents.iter().filter(|(_, agent)| agent.presence == Presence::Registered);
-        let now = Instant::now();
-        let is_suspect = |agent: &AgentId| self.limits.is_suspect(self.contacts.contact(agent), now);
-        present.map(|(id, _)| id).filter(|id| is_suspect(id)).cloned().collect()
     }
 }
 

@@ -16,7 +16,7 @@ use super::instances::Instances;
 use super::reaper::Reaper;
 use super::scheduling::Scheduling;
 use super::tend::tend;
-use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
+use super::{Controller, LeaderStats, LeaderStore, RollCall, Unrecorded};
 use crate::domain::{ClusterId, Strategy};
 use crate::state::Command;
 use crate::store::{Leadership, StateStore};
@@ -99,7 +99,8 @@ impl LeaderScope {
             Duty::new(store(), |store| Deployments::new(store, stats())),
             Duty::new(store(), Instances::new),
             Duty::new(store(), |store| {
-                Scheduling::new(store, contacts(), self.limits, stats(), self.metrics.clone(), self.strategy)
+                let roll_call = RollCall::new(contacts(), self.limits);
+                Scheduling::new(store, roll_call, stats(), self.metrics.clone(), self.strategy)
             }),
             Duty::new(store(), Reaper::new),
         ]

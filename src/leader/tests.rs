@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::dispatcher::Contact;
 use crate::domain::{AgentId, AppId, DeploymentId, InstanceId, TaskState, TaskStatus, Timestamp};
+use crate::scheduler::Suspicion;
 use crate::state::invariants::broken_invariants;
 use crate::state::{ClusterState, Command, Presence, TaskRow};
 use crate::store::StateStore;
@@ -256,6 +257,43 @@ async fn a_silent_agent_gets_nothing_after_three_seconds_and_is_lost_after_ten()
     assert!(cluster.is_present("a1"));
     cluster.pass(2 * SECOND).await;
     assert!(!cluster.is_present("a1"));
+    cluster.stop().await;
+}
+
+/// What whoever asks is told of an agent now.
+fn suspicion(cluster: &Cluster, agent: &str) -> Option<Suspicion> {
+    let contacts = Arc::clone(&cluster.played) as Arc<dyn Contacts>;
+    let roll_call = RollCall::new(contacts, LivenessLimits::default());
+    roll_call.suspects(&cluster.state()).get(&AgentId::new(agent)).copied()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_hears_of_the_same_suspects_as_the_cycle_avoids() {
+    let mut cluster = Cluster::with_agents(1).await;
+    cluster.silence("a1");
+    cluster.pass(2 * SECOND).await;
+    assert_eq!(suspicion(&cluster, "a1"), None);
+    cluster.pass(2 * SECOND).await;
+    let limits = LivenessLimits::default();
+    let silent = Suspicion::Silent { lasts: 4 * SECOND, limit: limits.agent_timeout };
+    assert_eq!(suspicion(&cluster, "a1"), Some(silent));
+    let app = an_app("/web");
+    cluster.deploy(&app);
+    cluster.pass(SECOND).await;
+    let state = cluster.state();
+    assert!(state.instances_of(&app.id()).all(|row| row.task.is_none()), "the cycle avoids it, too");
+    cluster.close("a1");
+    cluster.pass(SECOND).await;
+    let closed = Suspicion::Closed { lasts: SECOND, limit: limits.restart_grace };
+    assert_eq!(suspicion(&cluster, "a1"), Some(closed));
+    // One that is recorded as unreachable is no suspect any more.
+    cluster.silence("a1");
+    cluster.pass(11 * SECOND).await;
+    assert!(!cluster.is_present("a1"));
+    assert_eq!(suspicion(&cluster, "a1"), None);
+    cluster.join("a2");
+    cluster.played.lines.lock().unwrap().remove(&AgentId::new("a2"));
+    assert_eq!(suspicion(&cluster, "a2"), Some(Suspicion::NotYetBack));
     cluster.stop().await;
 }
 

@@ -103,6 +103,9 @@ pub struct Register {
     /// What only this agent knows: nobody else is taken for it. Empty from an agent that has none.
     #[serde(default)]
     pub proof: Proof,
+    /// A master refused it since it was last welcomed: whoever else has its id comes first.
+    #[serde(default)]
+    pub yields: bool,
     /// Ports of its ranges that strangers hold.
     #[serde(default)]
     pub held_ports: PortRanges,

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::address_book::AddressBook;
 use super::greeter::{self, Greeter};
-use super::leadership::Watcher;
+use super::leadership::{Standing, Watcher};
 use super::log_store::LogStore;
 use super::membership::Membership;
 use super::network::Peers;
@@ -45,6 +45,7 @@ struct Running {
     store: Arc<RaftStateStore>,
     server: Server,
     counters: Arc<Counters>,
+    standing: watch::Receiver<Standing>,
     failed: watch::Receiver<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     log_closed: Mutex<Option<oneshot::Receiver<()>>>,
@@ -107,6 +108,7 @@ fn assemble(
     log_closed: oneshot::Receiver<()>,
 ) -> RaftHandle {
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
+    let (standing, standing_seen) = watch::channel(Standing::default());
     let (failed, failed_seen) = watch::channel(None);
     let watcher = Watcher {
         node: server.node,
@@ -115,6 +117,7 @@ fn assemble(
         lease: Duration::from_millis(settings.timing.election_max_ms),
         counters: Arc::clone(&counters),
         leadership,
+        standing,
         failed,
     };
     let greeter = Greeter {
@@ -133,6 +136,7 @@ fn assemble(
             store: Arc::new(store),
             server,
             counters,
+            standing: standing_seen,
             failed: failed_seen,
             tasks: Mutex::new(tasks),
             log_closed: Mutex::new(Some(log_closed)),
@@ -167,6 +171,7 @@ impl RaftHandle {
             raft: server.raft.clone(),
             book: Arc::clone(&server.book),
             security: server.security.clone(),
+            standing: self.running.standing.clone(),
         }
     }
 

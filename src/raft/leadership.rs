@@ -30,6 +30,19 @@ const LOOK_AT_LEAST: Duration = Duration::from_secs(1);
 /// before their number asks for one.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
+/// Whether a master's own copy of the state stands for the cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    /// A member, as far as it knows, whose copy does not reach its own taking in yet: what the
+    /// copy lacks may have been there long before.
+    #[default]
+    CatchingUp,
+    /// No member: it was never taken in, or somebody has its place.
+    Stranger,
+    /// A member with a copy that may lag, but was the cluster's state once.
+    Member,
+}
+
 /// Keeps the watches up to date.
 pub(crate) struct Watcher {
     pub(crate) node: u64,
@@ -39,6 +52,7 @@ pub(crate) struct Watcher {
     pub(crate) lease: Duration,
     pub(crate) counters: Arc<Counters>,
     pub(crate) leadership: watch::Sender<Leadership>,
+    pub(crate) standing: watch::Sender<Standing>,
     pub(crate) failed: watch::Sender<Option<String>>,
 }
 
@@ -53,6 +67,7 @@ impl Watcher {
                 self.end(&fatal.to_string());
                 return;
             }
+            self.note_standing(&now);
             let told = self.leadership(&now);
             // Only the quorum's silence changes anything that no change of the metrics tells.
             let next_look = if told.leads { self.left_of_lease(&now) } else { LOOK_AT_LEAST };
@@ -92,6 +107,25 @@ impl Watcher {
             let is_new = *told != leadership;
             *told = leadership;
             is_new
+        });
+    }
+
+    /// Who has caught up once stays a member through later changes of the membership, which
+    /// are in its log before it has applied them.
+    fn note_standing(&self, now: &RaftMetrics<TypeConfig>) {
+        let members = &now.membership_config;
+        let has_applied = now.last_applied.is_some_and(|applied| {
+            members.log_id().as_ref().is_none_or(|taken_in| taken_in.index <= applied.index)
+        });
+        self.standing.send_if_modified(|told| {
+            let is_member = members.get_node(&self.node).is_some();
+            let standing = match *told {
+                _ if !is_member => Standing::Stranger,
+                Standing::Member => Standing::Member,
+                _ if has_applied => Standing::Member,
+                _ => Standing::CatchingUp,
+            };
+            std::mem::replace(told, standing) != standing
         });
     }
 

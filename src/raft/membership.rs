@@ -7,10 +7,12 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::address_book::AddressBook;
 use super::greeter::greet;
+use super::leadership::Standing;
 use super::messages::Hello;
 use super::types::{MasterNode, Raft, TypeConfig};
 use crate::line::Security;
@@ -94,12 +96,27 @@ pub struct Membership {
     pub(super) raft: Raft,
     pub(super) book: Arc<AddressBook>,
     pub(super) security: Security,
+    pub(super) standing: watch::Receiver<Standing>,
+}
+
+/// What came of a wish to replace a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The new one has the place now.
+    Now,
+    /// It had a place already, and the old one none.
+    Before,
 }
 
 impl Membership {
     /// Id of this master.
     pub fn own_id(&self) -> u64 {
         self.node
+    }
+
+    /// Whether this master's own copy of the state stands for the cluster.
+    pub fn standing(&self) -> Standing {
+        *self.standing.borrow()
     }
 
     /// Members by id, as this master knows them.
@@ -130,15 +147,22 @@ impl Membership {
     /// until it has the log, then gets the voice.
     ///
     /// # Errors
-    /// [`MembershipError`]. After `TimedOut` the change may still happen; a repeat is harmless.
-    pub async fn replace_member(&self, old: u64, new: u64) -> Result<(), MembershipError> {
+    /// [`MembershipError`]. After `TimedOut` the change may still happen; a repeat is harmless,
+    /// and says whether it was done before.
+    pub async fn replace_member(&self, old: u64, new: u64) -> Result<Replaced, MembershipError> {
+        self.check_leads()?;
+        let mut voters = self.voters();
+        if voters.contains(&new) && !voters.contains(&old) {
+            return Ok(Replaced::Before);
+        }
         self.check_may_go(old)?;
         self.let_follow(new).await?;
-        let mut voters = self.voters();
+        voters = self.voters();
         if voters.remove(&old) {
             voters.insert(new);
         }
-        self.set_voters(voters).await
+        self.set_voters(voters).await?;
+        Ok(Replaced::Now)
     }
 
     /// Takes `new` in as one more member with a voice.

@@ -31,7 +31,8 @@ mod sim_tests;
 mod tests;
 
 pub use handle::{RaftHandle, start};
-pub use membership::{Member, Membership, MembershipError};
+pub use leadership::Standing;
+pub use membership::{Member, Membership, MembershipError, Replaced};
 pub use settings::{RaftSettings, RaftTiming, StartError};
 pub use stats::{FSYNC_BUCKETS_US, RaftStats};
 pub use types::MasterNode;

@@ -1,11 +1,11 @@
 //! Why an app waits: every offer through the cycle's own questions. Source: spec 5.8.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::ground::Ground;
 use super::matcher::Need;
 use super::offers::offer_of;
-use super::{Reason, SchedulingView, feasibility};
+use super::{Reason, SchedulingView, Suspects, feasibility};
 use crate::domain::{AppId, AppVersion, Offer};
 use crate::state::ClusterState;
 
@@ -47,16 +47,18 @@ pub struct Unused {
 }
 
 /// Puts every offer to one more instance of an app: of the content that waits, or else of
-/// the current one. Nothing for an app that does not exist.
-pub fn funnel(state: &ClusterState, app: &AppId) -> Option<Funnel> {
+/// the current one. Suspects get nothing. Nothing for an app that does not exist.
+pub fn funnel(state: &ClusterState, app: &AppId, suspects: &Suspects) -> Option<Funnel> {
     let need = Need::of(state, content_that_waits(state, app)?);
-    let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
+    let ground = Ground::of(&SchedulingView::without(state, suspects));
     let mut unused = Vec::new();
     let mut fell: BTreeMap<Reason, u32> = BTreeMap::new();
     for plot in &ground.plots {
         let Err(reason) = feasibility::check(&need, plot) else { continue };
         *fell.entry(reason).or_default() += 1;
-        let detail = feasibility::detail(&need, plot, reason);
+        let suspicion = suspects.get(&plot.agent.info.id).filter(|_| reason == Reason::AgentMaintenance);
+        let detail = suspicion.map(|why| why.sentence());
+        let detail = detail.unwrap_or_else(|| feasibility::detail(&need, plot, reason));
         unused.push(Unused { offer: offer_of(state.index, plot), reason, detail });
     }
     let processed = u32::try_from(ground.plots.len()).unwrap_or(u32::MAX);
@@ -79,6 +81,8 @@ fn content_that_waits<'a>(state: &'a ClusterState, app: &'a AppId) -> Option<&'a
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::AgentId;
+    use crate::scheduler::Suspicion;
     use crate::testkit::{Playground, an_agent, an_app};
 
     #[test]
@@ -92,7 +96,7 @@ mod tests {
         ]);
         let app = an_app("/web").bridged("x:1", &[0]).cpus(1.0).mem(64.0);
         ground.put(&app);
-        let funnel = funnel(&ground.state, &app.id()).unwrap();
+        let funnel = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
         assert_eq!((funnel.processed, funnel.suitable), (4, 1));
         let declined: Vec<(u32, u32)> = funnel.summary.iter().map(|c| (c.declined, c.processed)).collect();
         let wanted = [(0, 4), (1, 4), (0, 3), (0, 3), (2, 3), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)];
@@ -113,7 +117,7 @@ mod tests {
         ]);
         let app = an_app("/web").cpus(3.0).any_ports(2);
         ground.put(&app);
-        let of_web = funnel(&ground.state, &app.id()).unwrap();
+        let of_web = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
         let details: Vec<&str> = of_web.unused.iter().map(|unused| unused.detail.as_str()).collect();
         assert_eq!(
             details,
@@ -126,14 +130,26 @@ mod tests {
         assert_eq!((of_web.summary[0].declined, of_web.suitable), (2, 1));
         let app = an_app("/db/one").role("db").accepts(&["db"]).cpus(2.0);
         ground.put(&app);
-        let of_db = funnel(&ground.state, &app.id()).unwrap();
+        let of_db = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
         assert_eq!((of_db.summary[0].reason, of_db.summary[0].declined), (Reason::UnfulfilledRole, 3));
         let detail = &of_db.unused[0].detail;
         assert_eq!(detail, "needs 2 cpus: of 2 spare 2 are unreserved, and the app accepts only db");
     }
 
     #[test]
+    fn a_suspect_is_counted_as_one_that_takes_no_new_tasks() {
+        let mut ground = Playground::with_agents(2);
+        let app = an_app("/web");
+        ground.put(&app);
+        let suspects = Suspects::from([(AgentId::new("a2"), Suspicion::NotYetBack)]);
+        let funnel = funnel(&ground.state, &app.id(), &suspects).unwrap();
+        assert_eq!((funnel.processed, funnel.suitable), (2, 1));
+        assert_eq!(funnel.unused[0].reason, Reason::AgentMaintenance);
+        assert_eq!(funnel.unused[0].detail, Suspicion::NotYetBack.sentence());
+    }
+
+    #[test]
     fn an_unknown_app_has_no_funnel() {
-        assert_eq!(funnel(&ClusterState::default(), &AppId::parse("/web").unwrap()), None);
+        assert_eq!(funnel(&ClusterState::default(), &AppId::parse("/web").unwrap(), &Suspects::new()), None);
     }
 }

@@ -1,11 +1,6 @@
 //! Numbers that stand for texts: the same on every machine and in every version.
 
-/// FNV-1a over the bytes of a text.
-pub(super) fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
-}
+pub(super) use crate::domain::fingerprint;
 
 /// Spreads a number over all its bits: neighbours have nothing in common afterwards.
 /// Source: splitmix64, its last steps.

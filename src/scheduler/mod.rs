@@ -2,7 +2,8 @@
 //!
 //! Ways in: a [`Book`] follows the state and decides, [`run_cycle`] does the same once,
 //! [`make_offers`] shows what agents have to spare, and
-//! [`funnel`] and [`fn@explain`] tell why an app waits, by the cycle's own functions. Knows no HTTP, no
+//! [`funnel`] and [`fn@explain`] tell why an app waits, by the cycle's own functions. Who is
+//! suspect is told to all of them alike. Knows no HTTP, no
 //! Raft, no deployments, no clock: `now` comes in as an argument, ties break on ids, and
 //! the same state gives the same answer.
 
@@ -28,9 +29,9 @@ pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
 pub use explain::{Funnel, ReasonCount, Unused, funnel};
 pub use judge::Part;
 pub use launch_queue::{Queued, waiting};
-pub use offers::make_offers;
+pub use offers::{Offers, Withheld, make_offers};
 pub use rejection::Reason;
 pub use verdicts::{
     Amount, Change, Explanation, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, explain,
 };
-pub use view::SchedulingView;
+pub use view::{SchedulingView, Suspects, Suspicion};

@@ -1,17 +1,44 @@
 //! Offers: what each agent has to spare now, fully used agents included.
 
-use std::collections::BTreeSet;
-
-use super::SchedulingView;
 use super::ground::{Ground, Plot};
-use crate::domain::{Offer, OfferId, Reserved};
+use super::{SchedulingView, Suspects, Suspicion};
+use crate::domain::{AgentId, Offer, OfferId, Reserved};
 use crate::state::ClusterState;
 
-/// One offer per agent that can be reached, in id order. Derived from the state alone, so
-/// that every master shows the same at the same index.
-pub fn make_offers(state: &ClusterState) -> Vec<Offer> {
-    let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
-    ground.plots.iter().map(|plot| offer_of(state.index, plot)).collect()
+/// What agents offer, and which of them offer nothing though they are recorded as registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offers {
+    /// In id order of their agents.
+    pub offers: Vec<Offer>,
+    /// In id order.
+    pub withheld: Vec<Withheld>,
+}
+
+/// An agent whose offer is held back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withheld {
+    /// Which.
+    pub agent: AgentId,
+    /// Its machine.
+    pub hostname: String,
+    /// Why.
+    pub why: Suspicion,
+}
+
+/// One offer per agent that can be reached and is not suspect. The same state and suspects give
+/// the same offers.
+pub fn make_offers(state: &ClusterState, suspects: &Suspects) -> Offers {
+    let ground = Ground::of(&SchedulingView::without(state, suspects));
+    let (mut offers, mut withheld) = (Vec::new(), Vec::new());
+    for plot in &ground.plots {
+        let info = &plot.agent.info;
+        if let Some(why) = suspects.get(&info.id) {
+            withheld.push(Withheld { agent: info.id.clone(), hostname: info.hostname.clone(), why: *why });
+        } else {
+            offers.push(offer_of(state.index, plot));
+        }
+    }
+    Offers { offers, withheld }
 }
 
 pub(super) fn offer_of(index: u64, plot: &Plot<'_>) -> Offer {
@@ -41,7 +68,7 @@ mod tests {
         let mut ground = Playground::with_agents(2);
         ground.put(&an_app("/web").cpus(8.0).any_ports(1).instances(1));
         ground.settle();
-        let offers = make_offers(&ground.state);
+        let offers = make_offers(&ground.state, &Suspects::new()).offers;
         assert_eq!(offers.len(), 2);
         assert_eq!(offers.iter().filter(|offer| offer.spare.cpus.thousandths() == 0).count(), 1);
         assert_eq!(offers.iter().map(|offer| offer.spare.ports.count()).sum::<u32>(), 1_999);
@@ -53,7 +80,15 @@ mod tests {
     fn agents_out_of_reach_offer_nothing() {
         let mut ground = Playground::with_agents(2);
         ground.agent_lost("a1");
-        let offers = make_offers(&ground.state);
+        let offers = make_offers(&ground.state, &Suspects::new()).offers;
         assert_eq!(offers.iter().map(|offer| offer.agent.as_str()).collect::<Vec<_>>(), ["a2"]);
+    }
+    #[test]
+    fn a_suspect_offers_nothing_and_is_named() {
+        let ground = Playground::with_agents(2);
+        let suspects = Suspects::from([(AgentId::new("a1"), Suspicion::NotYetBack)]);
+        let Offers { offers, withheld } = make_offers(&ground.state, &suspects);
+        assert_eq!(offers.iter().map(|offer| offer.agent.as_str()).collect::<Vec<_>>(), ["a2"]);
+        assert_eq!((withheld.len(), withheld[0].agent.as_str()), (1, "a1"));
     }
 }

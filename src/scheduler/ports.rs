@@ -80,9 +80,24 @@ pub(super) fn detail(demands: &[PortDemand], spare: &PortRanges) -> String {
     let missing: Vec<String> =
         fixed(demands).iter().filter(|port| !spare.contains(**port)).map(u16::to_string).collect();
     if missing.is_empty() {
-        return format!("needs {} host ports, {} are spare", demands.len(), spare.count());
+        return format!("needs {}, {} spare", counted(demands.len()), are(spare.count()));
     }
     format!("needs host ports that are not spare: {}", missing.join(", "))
+}
+
+/// `1 host port`, `2 host ports`.
+pub(super) fn counted(ports: usize) -> String {
+    format!("{ports} {}", noun(ports))
+}
+
+/// `host port`, `host ports`.
+pub(super) fn noun(ports: usize) -> &'static str {
+    if ports == 1 { "host port" } else { "host ports" }
+}
+
+/// `1 is`, `2 are`.
+pub(super) fn are(spare: u32) -> String {
+    if spare == 1 { "1 is".to_owned() } else { format!("{spare} are") }
 }
 
 #[cfg(test)]
@@ -111,6 +126,14 @@ mod tests {
         check(&[Exactly(13), Exactly(13)], &[(10, 19)], 0, Some(&[13, 13]));
         check(&[Exactly(9)], &[(10, 19)], 0, None);
         check(&[Exactly(10), Any], &[(10, 10)], 0, None);
+    }
+
+    #[test]
+    fn one_port_is_spoken_of_in_the_singular() {
+        let said = |count: usize, last| detail(&vec![Any; count], &PortRanges::new([(10, last)]));
+        assert_eq!(said(3, 11), "needs 3 host ports, 2 are spare");
+        assert_eq!(said(2, 10), "needs 2 host ports, 1 is spare");
+        assert_eq!(detail(&[Any], &PortRanges::default()), "needs 1 host port, 0 are spare");
     }
 
     #[test]

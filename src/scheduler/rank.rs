@@ -2,10 +2,17 @@
 //!
 //! Fewest instances of the app first; of those the largest score; of equal ones the smallest id.
 
-use crate::domain::Scalar;
+use super::fingerprint::{fingerprint, scattered};
+use crate::domain::{AgentId, Scalar};
+
+/// What settles between agents that are equally full: drawn by the id, so that every master and
+/// every explanation draws alike.
+pub(super) fn lot(agent: &AgentId) -> u16 {
+    u16::try_from(scattered(fingerprint(agent.as_str())) >> 48).unwrap_or(0)
+}
 
 /// How good an agent is for anybody; larger is better. The upper half is its free share, of cpus
-/// or of memory, whichever is scarcer; the lower half its `lot`. Without a lot equal agents
+/// or of memory, whichever is scarcer; the lower half its [`lot`]. Without a lot equal agents
 /// would be taken in the order of their names, and with it rack by rack.
 ///
 /// `totals` and `spare` are cpus and memory.
@@ -13,6 +20,11 @@ pub(super) fn score(totals: (Scalar, Scalar), spare: (Scalar, Scalar), lot: u16)
     let taken = load(totals, spare);
     let free = 1_000_000_u64.saturating_sub(taken) * u64::from(u16::MAX) / 1_000_000;
     u32::try_from(free << 16).unwrap_or(u32::MAX) | u32::from(lot)
+}
+
+/// The lot that is in a score.
+pub(super) fn lot_of(score: u32) -> u16 {
+    u16::try_from(score & u32::from(u16::MAX)).unwrap_or(0)
 }
 
 /// How full an agent is, of cpus or of memory, whichever is fuller; in millionths.

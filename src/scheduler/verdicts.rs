@@ -4,13 +4,14 @@
 //! but all of them instead of the first that says no, so that "one change would do" can be told
 //! from "three would". Costs one pass over the agents and is never on the scheduling path.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::{Ground, Plot};
 use super::judge::{Judge, Part};
 use super::launch_queue::waiting;
 use super::matcher::Need;
-use super::{SchedulingView, feasibility, ports, rank};
+use super::{SchedulingView, Suspects, Suspicion, feasibility, ports, rank};
 use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, Strategy, TaskId, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
@@ -47,6 +48,8 @@ pub struct Explanation {
     pub changes: Vec<Change>,
     /// Why running tasks are where they are; at most [`PLACED_MAX`].
     pub placed: Vec<Placed>,
+    /// Running tasks beyond these.
+    pub placed_left_out: usize,
 }
 
 impl Explanation {
@@ -72,6 +75,8 @@ pub struct Verdict {
 pub enum Lack {
     /// The agent cannot be reached.
     Unreachable,
+    /// The agent counts as there and gets nothing now.
+    Contact(Suspicion),
     /// Enough is spare, but too much of it for roles that the app does not accept; in words.
     Role(String),
     /// An image is wanted and the agent runs no containers.
@@ -134,6 +139,7 @@ impl Lack {
     pub fn name(&self) -> String {
         match self {
             Self::Unreachable => "unreachable".to_owned(),
+            Self::Contact(_) => "contact".to_owned(),
             Self::Role(_) => "role".to_owned(),
             Self::Containers => "containers".to_owned(),
             Self::Constraint(at, _) => format!("constraints({at})"),
@@ -146,6 +152,7 @@ impl Lack {
     pub fn sentence(&self) -> String {
         match self {
             Self::Unreachable => "the agent cannot be reached".to_owned(),
+            Self::Contact(suspicion) => suspicion.sentence(),
             Self::Role(kept) => kept.clone(),
             Self::Containers => "needs an image, the agent runs no containers".to_owned(),
             Self::Constraint(_, objection) => objection.clone(),
@@ -154,7 +161,7 @@ impl Lack {
                 format!("needs {needed} {name}, {spare} are spare: {} short", needed.minus(*spare))
             }
             Self::Ports { needed, spare, taken } if taken.is_empty() => {
-                format!("needs {needed} host ports, {spare} are spare")
+                format!("needs {}, {} spare", ports::counted(*needed), ports::are(*spare))
             }
             Self::Ports { taken, .. } => {
                 let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
@@ -210,9 +217,25 @@ pub enum Change {
         /// Agents that would suit then.
         agents: usize,
     },
-    /// Let the host ports be chosen, or ask for fewer.
-    Ports {
-        /// Agents that would suit without host ports.
+    /// Ask for fewer host ports.
+    FewerPorts {
+        /// How many are asked for now.
+        from: usize,
+        /// What the nearest agent has spare.
+        to: usize,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Let these host ports be chosen instead of fixing them.
+    AnyPorts {
+        /// Fixed ones that are not spare somewhere.
+        fixed: Vec<u16>,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Agents that get nothing now are heard again.
+    Return {
+        /// Agents that would suit then.
         agents: usize,
     },
     /// One more agent, with this to spare.
@@ -236,11 +259,16 @@ impl Change {
             Self::Drop { constraint, agents, .. } => {
                 format!("Leave the constraint {constraint} away: {} would suit.", count(*agents))
             }
-            Self::Ports { agents } => {
-                format!(
-                    "Ask for fewer host ports, or for any instead of fixed ones: {} would suit.",
-                    count(*agents)
-                )
+            Self::FewerPorts { from, to, agents } => {
+                format!("Lower host ports from {from} to {to}: {} would suit.", count(*agents))
+            }
+            Self::AnyPorts { fixed, agents } => {
+                let fixed: Vec<String> = fixed.iter().map(u16::to_string).collect();
+                let (ports, fixed) = (ports::noun(fixed.len()), fixed.join(", "));
+                format!("Ask for any {ports} instead of {fixed}: {} would suit.", count(*agents))
+            }
+            Self::Return { agents } => {
+                format!("Wait for, or bring back, who is not heard of: {} would suit.", count(*agents))
             }
             Self::Add { needs, ports, facts } => {
                 let mut wanted = vec![format!("{} cpus", needs.cpus), format!("{} MiB of memory", needs.mem)];
@@ -250,7 +278,7 @@ impl Change {
                         .filter(|(much, _)| *much > Scalar::ZERO)
                         .map(|(much, what)| format!("{much} {what}")),
                 );
-                wanted.extend((*ports > 0).then(|| format!("{ports} host ports")));
+                wanted.extend((*ports > 0).then(|| ports::counted(*ports)));
                 let facts: String = facts.iter().map(|fact| format!(", {fact}")).collect();
                 format!("Add an agent with {} to spare{facts}.", wanted.join(", "))
             }
@@ -259,7 +287,11 @@ impl Change {
 
     fn agents(&self) -> usize {
         match self {
-            Self::Lower { agents, .. } | Self::Drop { agents, .. } | Self::Ports { agents } => *agents,
+            Self::Lower { agents, .. }
+            | Self::Drop { agents, .. }
+            | Self::FewerPorts { agents, .. }
+            | Self::AnyPorts { agents, .. }
+            | Self::Return { agents } => *agents,
             Self::Add { .. } => 0,
         }
     }
@@ -269,9 +301,8 @@ fn count(agents: usize) -> String {
     if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
 }
 
-/// How one agent compares for one instance: the most points first, then the fewest siblings, then
-/// the smallest load.
-/// Between equal ones the cycle draws a lot.
+/// How one agent compares for one instance: for apps with wishes the most points first, for others
+/// the fewest siblings and then the greatest rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
     /// Which.
@@ -282,8 +313,10 @@ pub struct Score {
     pub siblings: u32,
     /// The fuller of cpus and memory without the instance, in millionths.
     pub load: u64,
+    /// What the cycle compares among equal siblings: the free share, then a lot drawn by the id.
+    pub rank: u32,
     /// What soft wishes or bin-packing say, where the app has any: then the sum of their points
-    /// decides before all else.
+    /// decides, and of equal ones the lot.
     pub wishes: Option<Vec<Part>>,
 }
 
@@ -291,6 +324,14 @@ impl Score {
     /// The sum of all points, in thousandths; 0 where there are no wishes.
     pub fn points(&self) -> i64 {
         self.wishes.iter().flatten().map(|part| part.points).sum()
+    }
+
+    /// The best comes first, as the cycle takes them.
+    fn order(&self) -> (Reverse<i64>, u32, Reverse<u32>, &AgentId) {
+        match self.wishes {
+            Some(_) => (Reverse(self.points()), 0, Reverse(rank::lot_of(self.rank).into()), &self.agent),
+            None => (Reverse(0), self.siblings, Reverse(self.rank), &self.agent),
+        }
     }
 }
 
@@ -307,18 +348,27 @@ pub struct Placed {
     pub runners_up: Vec<Score>,
 }
 
-/// Explains the places of one app as of `state`, where apps without a strategy get `cluster`;
-/// nothing for an app that does not exist.
-pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp, cluster: Strategy) -> Option<Explanation> {
+/// Explains the places of one app as of `state`, where suspects get nothing and apps without a
+/// strategy get `cluster`; nothing for an app that does not exist.
+pub fn explain(
+    state: &ClusterState,
+    app: &AppId,
+    suspects: &Suspects,
+    now: Timestamp,
+    cluster: Strategy,
+) -> Option<Explanation> {
     let current = state.current(app)?;
     let queued: Vec<_> = waiting(state, now).into_iter().filter(|queued| queued.app == app).collect();
     let content = queued.first().map_or(current, |queued| queued.content);
     let need = Need::of(state, content);
-    let ground = Ground::of(&SchedulingView::of(state, BTreeSet::new()));
+    let ground = Ground::of(&SchedulingView::without(state, suspects));
+    let suspicion = |agent: &AgentRow| suspects.get(&agent.info.id).copied();
+    let agents = state.agents.values();
     let verdicts: Vec<Verdict> =
-        state.agents.values().map(|agent| verdict(&need, content, agent, &ground)).collect();
+        agents.map(|agent| verdict(&need, content, agent, suspicion(agent), &ground)).collect();
     let needs = need.resources(&[]);
     let is_waiting = !queued.is_empty();
+    let (placed, placed_left_out) = placed(state, app, &ground, cluster);
     Some(Explanation {
         index: state.index,
         app: app.clone(),
@@ -330,18 +380,27 @@ pub fn explain(state: &ClusterState, app: &AppId, now: Timestamp, cluster: Strat
         obstacles: obstacles(&verdicts),
         // Who waits for nothing needs no change.
         changes: if is_waiting { changes(&need, content, &needs, &verdicts) } else { Vec::new() },
-        placed: placed(state, app, &ground, cluster),
+        placed,
+        placed_left_out,
         needs,
         verdicts,
     })
 }
 
 /// Everything that stands in the way of one more instance on one agent.
-fn verdict(need: &Need, content: &AppVersion, agent: &AgentRow, ground: &Ground<'_>) -> Verdict {
+fn verdict(
+    need: &Need,
+    content: &AppVersion,
+    agent: &AgentRow,
+    suspicion: Option<Suspicion>,
+    ground: &Ground<'_>,
+) -> Verdict {
     let plot = ground.position(&agent.info.id).and_then(|at| ground.plots.get(at));
     let mut lacks = Vec::new();
     if agent.presence != Presence::Registered {
         lacks.push(Lack::Unreachable);
+    } else if let Some(suspicion) = suspicion {
+        lacks.push(Lack::Contact(suspicion));
     }
     if need.image && !agent.info.has_docker {
         lacks.push(Lack::Containers);
@@ -432,8 +491,9 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
             single.iter().filter(|lack| matches!(lack, Lack::Constraint(of, _) if *of == at)).count();
         (agents > 0).then(|| Change::Drop { at, constraint: constraint.to_string(), agents })
     }));
-    let agents = single.iter().filter(|lack| matches!(lack, Lack::Ports { .. })).count();
-    changes.extend((agents > 0).then_some(Change::Ports { agents }));
+    changes.extend(changes_of_ports(&single));
+    let agents = single.iter().filter(|lack| matches!(lack, Lack::Contact(_))).count();
+    changes.extend((agents > 0).then_some(Change::Return { agents }));
     changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
     let fixed = need.ports.iter().filter_map(|demand| match demand {
         PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
@@ -447,17 +507,43 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
     changes
 }
 
+/// Fewer host ports, or any instead of fixed ones, for agents that lack nothing else.
+fn changes_of_ports(single: &[&Lack]) -> Vec<Change> {
+    let lacks = single.iter().filter_map(|lack| match lack {
+        Lack::Ports { needed, spare, taken } => {
+            Some((*needed, usize::try_from(*spare).unwrap_or(usize::MAX), taken))
+        }
+        _ => None,
+    });
+    let (few, fixed): (Vec<_>, Vec<_>) = lacks.partition(|(.., taken)| taken.is_empty());
+    let most = few.iter().map(|(needed, spare, _)| (*spare, *needed)).max();
+    let fewer = most.map(|(to, from)| Change::FewerPorts {
+        from,
+        to,
+        agents: few.iter().filter(|(_, spare, _)| *spare >= to).count(),
+    });
+    // An agent that has too few anyway would not suit then either.
+    let fixed: Vec<_> = fixed.into_iter().filter(|(needed, spare, _)| spare >= needed).collect();
+    let taken: BTreeSet<u16> = fixed.iter().flat_map(|(.., taken)| taken.iter().copied()).collect();
+    let any = (!fixed.is_empty())
+        .then(|| Change::AnyPorts { fixed: taken.into_iter().collect(), agents: fixed.len() });
+    fewer.into_iter().chain(any).collect()
+}
+
 /// Why running tasks are where they are: how their agents compare with the best others, each
-/// task taken away in thought.
-fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>, cluster: Strategy) -> Vec<Placed> {
-    let running: Vec<&InstanceRow> =
-        state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+/// task taken away in thought. Says of how many more nothing is told.
+fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>, cluster: Strategy) -> (Vec<Placed>, usize) {
     let mut siblings: BTreeMap<&AgentId, u32> = BTreeMap::new();
-    for task in running.iter().filter_map(|row| row.task.as_ref()) {
+    let tasks = state.instances_of(app).filter_map(|row| row.task.as_ref());
+    for task in tasks.filter(|task| task.is_live()) {
         *siblings.entry(&task.agent).or_default() += 1;
     }
-    let shown = running.iter().take(PLACED_MAX);
-    shown.filter_map(|row| placed_one(state, row, ground, &siblings, cluster)).collect()
+    let running: Vec<&InstanceRow> =
+        state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+    let tell = |row: &&InstanceRow| placed_one(state, row, ground, &siblings, cluster);
+    let told: Vec<Placed> = running.iter().take(PLACED_MAX).filter_map(tell).collect();
+    let left_out = running.len().saturating_sub(told.len());
+    (told, left_out)
 }
 
 fn placed_one(
@@ -474,9 +560,11 @@ fn placed_one(
     let mut score = |plot: &Plot<'_>, siblings: u32| {
         let info = &plot.agent.info;
         let (totals, spare) = (&info.totals, &plot.spare);
-        let load = rank::load((totals.cpus, totals.mem), (spare.cpus, spare.mem));
+        let (totals, spare) = ((totals.cpus, totals.mem), (spare.cpus, spare.mem));
+        let load = rank::load(totals, spare);
+        let rank = rank::score(totals, spare, rank::lot(&info.id));
         let wishes = judge.as_mut().map(|judge| judge.parts(info, load, siblings));
-        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, wishes }
+        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, rank, wishes }
     };
     let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);
     let at = ground.position(&task.agent)?;
@@ -491,7 +579,7 @@ fn placed_one(
         .filter(|(other, plot)| *other != at && suits(plot))
         .map(|(_, plot)| score(plot, others(&plot.agent.info.id)))
         .collect();
-    runners_up.sort_by_cached_key(|score| (-score.points(), score.siblings, score.load, score.agent.clone()));
+    runners_up.sort_by(|a, b| a.order().cmp(&b.order()));
     runners_up.truncate(RUNNERS_UP_MAX);
     Some(Placed { task: task.id.clone(), at: task.staged_at, here, runners_up })
 }

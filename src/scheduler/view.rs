@@ -1,9 +1,65 @@
 //! What a cycle may look at.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::domain::{AgentId, Strategy};
 use crate::state::ClusterState;
+
+/// Agents that get nothing now though they are recorded as registered, and why.
+pub type Suspects = BTreeMap<AgentId, Suspicion>;
+
+/// Why an agent that is recorded as registered gets nothing now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suspicion {
+    /// Its connection is open and nothing comes.
+    Silent {
+        /// For so long.
+        lasts: Duration,
+        /// After so much of it the agent is given up.
+        limit: Duration,
+    },
+    /// It closed its connection, as for a restart.
+    Closed {
+        /// So long ago.
+        lasts: Duration,
+        /// After so long the agent is given up.
+        limit: Duration,
+    },
+    /// It has not come to this leader yet.
+    NotYetBack,
+}
+
+impl Suspicion {
+    /// For people.
+    pub fn sentence(self) -> String {
+        match self {
+            Self::Silent { lasts, limit } => format!(
+                "the agent is silent for {}: it gets tasks again when it speaks, and is given up after {}",
+                seconds(lasts),
+                seconds(limit)
+            ),
+            Self::Closed { lasts, limit } => format!(
+                "the agent closed its connection {} ago: it gets tasks again when it is back, and is given \
+                 up after {}",
+                seconds(lasts),
+                seconds(limit)
+            ),
+            Self::NotYetBack => {
+                "the agent has not come to the present leader yet: it gets tasks when it does".to_owned()
+            }
+        }
+    }
+}
+
+/// With tenths where there are any.
+fn seconds(time: Duration) -> String {
+    let tenths = time.as_millis() / 100;
+    match (tenths / 10, tenths % 10) {
+        (whole, 0) => format!("{whole} s"),
+        (whole, part) => format!("{whole}.{part} s"),
+    }
+}
 
 /// One state, and the agents that get nothing now.
 #[derive(Clone, Debug)]
@@ -20,5 +76,26 @@ impl<'a> SchedulingView<'a> {
     /// Of one state, without these agents; apps are spread.
     pub fn of(state: &'a ClusterState, excluded: BTreeSet<AgentId>) -> Self {
         Self { state, excluded, strategy: Strategy::default() }
+    }
+
+    /// Of one state, without suspects.
+    pub fn without(state: &'a ClusterState, suspects: &Suspects) -> Self {
+        Self::of(state, suspects.keys().cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspicion_says_for_how_long() {
+        let (lasts, limit) = (Duration::from_millis(4_270), Duration::from_secs(10));
+        assert_eq!(
+            Suspicion::Silent { lasts, limit }.sentence(),
+            "the agent is silent for 4.2 s: it gets tasks again when it speaks, and is given up after 10 s"
+        );
+        assert!(Suspicion::Closed { lasts, limit }.sentence().contains("closed its connection 4.2 s ago"));
+        assert!(Suspicion::NotYetBack.sentence().contains("not come to the present leader yet"));
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::values::{self, Exposure};
 use super::{Address, AgentFlags, BadSetting, LogSettings};
 use crate::domain::{
-    ANY_ROLE, AttributeValue, Attributes, PortRanges, Reserved, Resources, Scalar, agent, role,
+    ANY_ROLE, AttributeValue, Attributes, PortRanges, Reserved, Resources, Scalar, claim, role,
 };
 
 /// Most characters of a wrong value that a sentence gives back.
@@ -90,11 +90,8 @@ impl AgentSettingsFlags {
     pub fn from_flags(flags: AgentFlags) -> Result<Self, BadSetting> {
         let masters = values::masters(flags.masters.as_deref().unwrap_or("127.0.0.1:5050"))?;
         let http = values::address("--http", flags.http, "127.0.0.1:5051")?;
-        let exposure = Exposure {
-            has_secret: flags.cluster_secret_file.is_some(),
-            has_credentials: flags.http_credentials.is_some(),
-            insecure: flags.insecure.unwrap_or(false),
-        };
+        let (secret, people) = (flags.cluster_secret_file.as_deref(), flags.http_credentials.as_deref());
+        let exposure = Exposure::of(secret, people, flags.insecure);
         exposure.check_http(&http)?;
         exposure.check_cluster("--masters", masters.iter())?;
         Ok(Self {
@@ -269,7 +266,7 @@ pub(super) fn attributes(given: Option<String>) -> Result<Attributes, BadSetting
             return Err(BadSetting::new("--attributes", shown(&raw), expected));
         }
     }
-    match agent::attributes_fault(&facts) {
+    match claim::attributes_fault(&facts) {
         Some(fault) => Err(BadSetting::new("--attributes", shown(&raw), fault)),
         None => Ok(facts),
     }

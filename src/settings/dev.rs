@@ -14,8 +14,8 @@ pub struct DevSettings {
     pub http: Address,
     /// Where the first master meets the others and the agents; port 0 chooses one.
     pub cluster: Address,
-    /// 1 or 3.
-    pub masters: u8,
+    /// 1 or 3; absent: as many as made the state, or 1.
+    pub masters: Option<u8>,
     /// 1 to 64.
     pub agents: u16,
     /// What tasks run on.
@@ -53,9 +53,8 @@ impl DevSettings {
                 return Err(BadSetting::new(flag, address.as_str(), expected));
             }
         }
-        let masters = flags.masters.unwrap_or(1);
-        if masters != 1 && masters != 3 {
-            return Err(BadSetting::new("--masters", masters.to_string(), "expected 1 or 3"));
+        if let Some(wrong) = flags.masters.filter(|masters| ![1, 3].contains(masters)) {
+            return Err(BadSetting::new("--masters", wrong.to_string(), "expected 1 or 3"));
         }
         let agents = flags.agents.unwrap_or(1);
         if !(1..=AGENTS_MAX).contains(&agents) {
@@ -75,7 +74,7 @@ impl DevSettings {
             file: flags.file,
             http,
             cluster,
-            masters,
+            masters: flags.masters,
             agents,
             runtime: agent::runtime(flags.runtime.as_deref())?,
             resources,

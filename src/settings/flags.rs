@@ -148,7 +148,7 @@ pub struct DevFlags {
     /// Where masters and agents meet; port 0 chooses one [default: 127.0.0.1:5050]
     #[arg(long, env = "PLATFORMD_CLUSTER", value_name = "HOST:PORT")]
     pub cluster: Option<String>,
-    /// How many masters: 1 or 3 [default: 1]
+    /// How many masters: 1 or 3 [default: as many as the data directory has, else 1]
     #[arg(long, env = "PLATFORMD_MASTERS", value_name = "COUNT")]
     pub masters: Option<u8>,
     /// How many agents [default: 1]

@@ -67,11 +67,8 @@ impl MasterSettings {
             );
             return Err(BadSetting::new("--masters", named.join(","), expected));
         }
-        let exposure = Exposure {
-            has_secret: flags.cluster_secret_file.is_some(),
-            has_credentials: flags.http_credentials.is_some(),
-            insecure: flags.insecure.unwrap_or(false),
-        };
+        let (secret, people) = (flags.cluster_secret_file.as_deref(), flags.http_credentials.as_deref());
+        let exposure = Exposure::of(secret, people, flags.insecure);
         exposure.check_http(&http)?;
         exposure.check_cluster("--cluster", std::iter::once(&cluster))?;
         exposure.check_cluster("--masters", masters.iter())?;

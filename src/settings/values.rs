@@ -1,5 +1,6 @@
 //! Reads what several flags share: addresses, durations, logging.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::{Address, BadSetting};
@@ -102,12 +103,21 @@ fn parse_duration(raw: &str) -> Option<Duration> {
 
 /// What allows a process to be reached from, or to speak to, other machines.
 pub(super) struct Exposure {
-    pub(super) has_secret: bool,
-    pub(super) has_credentials: bool,
-    pub(super) insecure: bool,
+    has_secret: bool,
+    has_credentials: bool,
+    insecure: bool,
 }
 
 impl Exposure {
+    /// As `--cluster-secret-file`, `--http-credentials` and `--insecure` were given.
+    pub(super) fn of(secret: Option<&Path>, credentials: Option<&Path>, insecure: Option<bool>) -> Self {
+        Self {
+            has_secret: secret.is_some(),
+            has_credentials: credentials.is_some(),
+            insecure: insecure.unwrap_or(false),
+        }
+    }
+
     /// Refuses an API that every other machine could use.
     pub(super) fn check_http(&self, address: &Address) -> Result<(), BadSetting> {
         if address.is_loopback() || self.has_credentials || self.insecure {

@@ -44,9 +44,9 @@ pub enum Refusal {
     /// The agent has registered again in the meantime.
     #[error("agent {0} is back")]
     AgentIsBack(AgentId),
-    /// The agent's id is live on another boot or machine.
-    #[error("agent {0} is live elsewhere; give one of the two another --data-dir")]
-    AgentIsElsewhere(AgentId),
+    /// A later run of the agent has registered.
+    #[error("agent {0} was started again since: this run of it is over")]
+    AgentRunIsOver(AgentId),
     /// Another machine knows the secret proof of this id.
     #[error("agent {0} is known by another proof")]
     AgentIsAnother(AgentId),

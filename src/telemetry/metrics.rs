@@ -174,6 +174,8 @@ metrics! {
     UNACKNOWLEDGED = "platformd_agent_updates_unacknowledged" Gauge Count Agent []
         "Status updates that the leader has not acknowledged yet";
     HELD_PORTS = "platformd_agent_held_ports" Gauge Count Agent [] "Ports of this agent that strangers hold";
+    WITHHELD = "platformd_agent_withheld" Gauge Count Agent []
+        "Records and starts that wait until the agent's disk takes records again";
     RUNTIME_OPERATIONS = "platformd_runtime_operations_total" Counter Count Agent ["driver", "operation"]
         "Calls to a runtime";
     RUNTIME_ERRORS = "platformd_runtime_errors_total" Counter Count Agent ["driver", "operation"]

@@ -248,8 +248,12 @@ pub fn an_agent(id: &str) -> AgentBuilder {
         gpus: Scalar::ZERO,
         ports: PortRanges::new([(31_000, 31_999)]),
     };
-    let incarnation =
-        Incarnation { boot_id: format!("boot-{id}"), started: Timestamp::from_millis(1), run: 1 };
+    let incarnation = Incarnation {
+        boot_id: format!("boot-{id}"),
+        started: Timestamp::from_millis(1),
+        run: 1,
+        place: String::new(),
+    };
     AgentBuilder(AgentInfo {
         id: AgentId::new(id),
         hostname: format!("{id}.local"),

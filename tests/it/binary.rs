@@ -5,9 +5,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
+use rustix::fs::{CWD, Mode, mkfifoat};
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::spawned::{Process, eventually, get, platformd};
+use super::spawned::{Process, eventually, get, platformd, put};
 
 /// Stands before the address of the API.
 const API: &str = "API      http://";
@@ -64,6 +66,55 @@ fn a_data_directory_in_use_or_corrupt_ends_with_3() {
 
     overwrite_files(&dir.path().join("masters"));
     check_refused(&words, 3, &[data_dir]);
+}
+
+#[test]
+fn a_master_that_cannot_write_ends_with_1_and_names_its_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let words = ["master", "--data-dir", data_dir, "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0"];
+    let mut master = Process::that_outlives_limits(&words);
+    let http = master.word_after("http=").trim_matches('"').to_owned();
+    eventually("it leads", || get(&http, "/v2/leader").filter(|answer| answer.status == 200));
+    master.limit_files(Some(1));
+    put(&http, "/a", &json!({"cmd": "true", "instances": 0}));
+    assert_eq!(master.wait().code(), Some(1));
+    let last = eventually("its last line", || {
+        master.text().lines().rfind(|line| line.starts_with("error: ")).map(str::to_owned)
+    });
+    assert!(last.contains(data_dir), "{last}");
+}
+
+#[test]
+fn a_wish_to_stop_counts_from_the_first_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let of = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let any = |role: &str| {
+        let words = [role, "--data-dir", &of(role), "--http", "127.0.0.1:0"].map(str::to_owned).to_vec();
+        let more: &[&str] = match role {
+            "master" => &["--cluster", "127.0.0.1:0"],
+            "agent" => &["--runtime", "process"],
+            _ => &["--cluster", "127.0.0.1:0", "--runtime", "process"],
+        };
+        [words, more.iter().map(|word| (*word).to_owned()).collect()].concat()
+    };
+    for role in ["master", "agent", "dev"] {
+        // Not even its settings are read as long as nobody writes into this.
+        let settings = dir.path().join(format!("{role}.toml"));
+        mkfifoat(CWD, &settings, Mode::RUSR | Mode::WUSR).unwrap();
+        let words =
+            [vec!["--config".to_owned(), settings.to_string_lossy().into_owned()], any(role)].concat();
+        let mut process = Process::start(&words);
+        process.hears_term();
+        process.signal(Signal::TERM);
+        drop(std::fs::File::options().write(true).open(&settings).unwrap());
+        assert_eq!(process.wait().code(), Some(0), "{role}: {}", process.text());
+        for _ in 0..10 {
+            let process = Process::start(&any(role));
+            process.hears_term();
+            assert_eq!(process.stop(Signal::TERM), Some(0), "{role}");
+        }
+    }
 }
 
 /// Makes every file below a directory into something else of the same size.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platformd::line::{Purpose, Security};
-use platformd::raft::{self, MembershipError, RaftHandle, RaftSettings};
+use platformd::raft::{self, MembershipError, RaftHandle, RaftSettings, Replaced, Standing};
 use platformd::state::{Command, digest};
 use platformd::store::{Leadership, ProposeError, ReadError, StateStore};
 use platformd::testkit::an_agent;
@@ -344,6 +344,9 @@ async fn an_emptied_master_is_a_stranger_until_it_replaces_its_former_self() {
     }
     assert_eq!(stranger.agents(), 0, "a stranger got entries");
     assert_eq!(stranger.leadership().leader, None, "a stranger follows nobody");
+    let standing = stranger.raft.membership();
+    assert_eq!(standing.standing(), Standing::Stranger);
+    assert_eq!(masters[0].raft.membership().standing(), Standing::Member);
 
     let at = leader(&masters).await;
     let members = masters[at].raft.membership();
@@ -355,8 +358,11 @@ async fn an_emptied_master_is_a_stranger_until_it_replaces_its_former_self() {
     let follower = masters[(at + 1) % 2].raft.membership();
     assert_eq!(follower.replace_member(old, new).await, Err(MembershipError::NotLeader));
 
-    members.replace_member(old, new).await.unwrap();
+    assert_eq!(members.replace_member(old, new).await, Ok(Replaced::Now));
+    assert_eq!(members.replace_member(old, new).await, Ok(Replaced::Before));
     masters.push(stranger);
+    eventually("the new master has what was there before it", || standing.standing() == Standing::Member)
+        .await;
     let now: Vec<u64> =
         members.members().iter().filter(|member| member.votes).map(|member| member.node).collect();
     assert_eq!(now.len(), 3);

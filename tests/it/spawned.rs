@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 
 /// Generous: two busy cores, debug builds.
@@ -119,7 +119,23 @@ impl Drop for Process {
 
 impl Process {
     pub fn start<W: AsRef<OsStr>>(words: &[W]) -> Self {
-        let mut child = platformd(words).spawn().unwrap();
+        Self::of(platformd(words))
+    }
+
+    /// A process for which a write beyond a limit fails as one on a full disk does.
+    pub fn that_outlives_limits<W: AsRef<OsStr>>(words: &[W]) -> Self {
+        let binary = platformd(words);
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(binary.get_program());
+        command.args(binary.get_args()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for (name, _) in binary.get_envs() {
+            command.env_remove(name);
+        }
+        Self::of(command)
+    }
+
+    fn of(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let printed: Arc<Mutex<Vec<String>>> = Arc::default();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         collect(out, Arc::clone(&printed));
@@ -127,8 +143,29 @@ impl Process {
         Self { child, printed }
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Fills the disk for this process: no file grows beyond so many bytes. Nothing: room again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).unwrap();
+    }
+
+    /// Waits for the first moment in which TERM does not end the process by itself.
+    pub fn hears_term(&self) {
+        let status = format!("/proc/{}/status", self.pid().as_raw_nonzero());
+        eventually("TERM is heard", || {
+            let text = std::fs::read_to_string(&status).unwrap();
+            let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+            let caught = u64::from_str_radix(caught.trim(), 16).unwrap();
+            (caught & (1 << (Signal::TERM.as_raw() - 1)) != 0).then_some(())
+        });
     }
 
     /// Sends a signal and waits for the end; gives the exit code, if there is one.

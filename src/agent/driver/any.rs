@@ -57,17 +57,13 @@ impl TaskDriver for AnyDriver {
         }
     }
 
-    fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>> {
-        self.start_unless(launch, CancellationToken::new())
-    }
-
-    fn start_unless<'a>(
+    fn start<'a>(
         &'a self,
         launch: &'a TaskLaunch,
         given_up: CancellationToken,
     ) -> BoxFuture<'a, Result<Started, DriverError>> {
         match self.route(launch.container.is_some()) {
-            Ok(driver) => driver.start_unless(launch, given_up),
+            Ok(driver) => driver.start(launch, given_up),
             Err(error) => std::future::ready(Err(error)).boxed(),
         }
     }
@@ -154,8 +150,8 @@ mod tests {
     async fn containers_and_processes_go_their_ways() {
         let (engine, host) = (FakeMachine::new(), FakeMachine::new());
         let any = AnyDriver::new(Some(Arc::new(engine.driver())), Some(Arc::new(host.driver())));
-        any.start(&launch("a", true)).await.unwrap();
-        any.start(&launch("b", false)).await.unwrap();
+        any.start(&launch("a", true), CancellationToken::new()).await.unwrap();
+        any.start(&launch("b", false), CancellationToken::new()).await.unwrap();
         assert_eq!((engine.running().len(), host.running().len()), (1, 1));
         assert_eq!(any.list().await.unwrap().len(), 2);
         engine.set_away(true);
@@ -166,7 +162,8 @@ mod tests {
     async fn an_absent_driver_is_named() {
         let host = FakeMachine::new();
         let any = AnyDriver::new(None, Some(Arc::new(host.driver())));
-        let Err(DriverError::Refused(text)) = any.start(&launch("a", true)).await else {
+        let Err(DriverError::Refused(text)) = any.start(&launch("a", true), CancellationToken::new()).await
+        else {
             panic!("it started")
         };
         assert!(text.contains("no containers"), "{text}");
@@ -177,7 +174,7 @@ mod tests {
         let (engine, host) = (FakeMachine::new(), FakeMachine::new());
         let any = AnyDriver::new(Some(Arc::new(engine.driver())), Some(Arc::new(host.driver())));
         for (task, in_container) in [("a", true), ("b", false)] {
-            any.start(&launch(task, in_container)).await.unwrap();
+            any.start(&launch(task, in_container), CancellationToken::new()).await.unwrap();
             let name = TaskHandle {
                 task: TaskId::new(task),
                 container: in_container.then(String::new),

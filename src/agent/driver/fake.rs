@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::{DriverError, Ended, Started, TaskDriver, TaskHandle};
 use crate::domain::{Exit, Process, TaskId, TaskLaunch};
@@ -310,7 +311,11 @@ impl TaskDriver for FakeDriver {
         "fake"
     }
 
-    fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>> {
+    fn start<'a>(
+        &'a self,
+        launch: &'a TaskLaunch,
+        _given_up: CancellationToken,
+    ) -> BoxFuture<'a, Result<Started, DriverError>> {
         async move {
             let takes = {
                 let inner = self.machine.lock();

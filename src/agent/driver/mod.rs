@@ -35,19 +35,14 @@ pub trait TaskDriver: Send + Sync + 'static {
     /// Name for logs and metrics: `docker`, `process`.
     fn name(&self) -> &'static str;
 
-    /// Starts the task, or finds it when an earlier call already did.
-    fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>>;
-
-    /// As [`TaskDriver::start`]; ends early once `given_up`, where nothing is half made then:
-    /// with [`DriverError::Unavailable`], since an earlier call may have made the task.
-    fn start_unless<'a>(
+    /// Starts the task, or finds it when an earlier call already did. Ends early once
+    /// `given_up`, where nothing is half made then: with [`DriverError::Unavailable`], since an
+    /// earlier call may have made the task.
+    fn start<'a>(
         &'a self,
         launch: &'a TaskLaunch,
         given_up: CancellationToken,
-    ) -> BoxFuture<'a, Result<Started, DriverError>> {
-        drop(given_up);
-        self.start(launch)
-    }
+    ) -> BoxFuture<'a, Result<Started, DriverError>>;
 
     /// Waits until the task has ended and says how; may be called again after a restart of the agent.
     fn wait<'a>(&'a self, handle: &'a TaskHandle) -> BoxFuture<'a, Result<Ended, DriverError>>;

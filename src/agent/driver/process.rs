@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use super::cgroup::Cgroups;
 use super::kill_times::{KillTimes, Stop};
@@ -248,7 +249,12 @@ impl TaskDriver for ProcessDriver {
         "process"
     }
 
-    fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>> {
+    /// Takes milliseconds, so that it is never given up.
+    fn start<'a>(
+        &'a self,
+        launch: &'a TaskLaunch,
+        _given_up: CancellationToken,
+    ) -> BoxFuture<'a, Result<Started, DriverError>> {
         self.start_task(launch).boxed()
     }
 

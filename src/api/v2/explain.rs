@@ -20,7 +20,9 @@ pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Resul
         return apps::show(context, &itself, query).await;
     }
     let now = context.now();
-    let explanation = id.app().and_then(|app| scheduler::explain(&view, &app, now, context.strategy));
+    let suspects = context.suspects(&view);
+    let explain = |app| scheduler::explain(&view, &app, &suspects, now, context.strategy);
+    let explanation = id.app().and_then(explain);
     let explanation = explanation.ok_or_else(|| ApiError::missing_app(id.as_str()))?;
     Ok(Json(explanation_json(&explanation)).into_response())
 }

@@ -18,7 +18,7 @@ use crate::api::wire::app::app_json;
 use crate::api::wire::queue::{QueueItem, item_json};
 use crate::api::write_request::{unknown_value, warn};
 use crate::domain::{AppId, Timestamp};
-use crate::scheduler::{self, Funnel};
+use crate::scheduler::{self, Funnel, Suspects};
 use crate::state::ClusterState;
 
 /// Declined offers that one item lists; one per agent would swell the answer on large clusters.
@@ -51,23 +51,24 @@ pub(in crate::api) async fn list(State(context): State<Context>, query: Query) -
     let warnings: Vec<String> = unknown.iter().map(|value| unknown_value("embed", value)).collect();
     let view = context.read(query.is_stale()).await?;
     let now = context.now();
+    let asked = Asked { suspects: context.suspects(&view), now, with_offers: !offers.is_empty() };
     let waiting = waiting_by_app(&view, now);
-    let items =
-        waiting.iter().filter_map(|(app, waiting)| item(&view, app, waiting, now, !offers.is_empty()));
+    let items = waiting.iter().filter_map(|(app, waiting)| item(&view, app, waiting, &asked));
     let mut response = Json(json!({ "queue": items.collect::<Vec<_>>() })).into_response();
     warn(&mut response, &warnings);
     Ok(response)
 }
 
-fn item(
-    state: &ClusterState,
-    app: &AppId,
-    waiting: &Waiting,
+/// What is the same for all items of one answer.
+struct Asked {
+    suspects: Suspects,
     now: Timestamp,
     with_offers: bool,
-) -> Option<Value> {
-    let content = state.current(app)?;
-    let funnel = scheduler::funnel(state, app)?;
+}
+
+fn item(state: &ClusterState, app: &AppId, waiting: &Waiting, asked: &Asked) -> Option<Value> {
+    let (now, content) = (asked.now, state.current(app)?);
+    let funnel = scheduler::funnel(state, app, &asked.suspects)?;
     let unused = funnel.processed.saturating_sub(funnel.suitable);
     // Nothing is remembered of earlier offers: what an agent has spare now is its last offer.
     let summary = summary_of(&funnel);
@@ -84,7 +85,7 @@ fn item(
         launch_attempt: summary,
         app: Value::Object(app_json(app, content)),
     });
-    if let Some(fields) = item.as_object_mut().filter(|_| with_offers) {
+    if let Some(fields) = item.as_object_mut().filter(|_| asked.with_offers) {
         fields.insert("lastUnusedOffers".to_owned(), unused_offers(&funnel, now));
     }
     Some(item)

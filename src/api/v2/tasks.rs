@@ -18,7 +18,7 @@ use crate::api::wire::task::{AppTasks, TaskContext, state_name, tasks_text};
 use crate::api::write_request::{WriteRequest, unknown_value, warn, written, written_at};
 use crate::control::Kill;
 use crate::domain::{AppVersion, TaskId, Violation};
-use crate::state::{ClusterState, TaskRow};
+use crate::state::{ClusterState, InstanceRow, TaskRow};
 
 /// What old bridges ask for.
 const TEXT: &str = "text/plain";
@@ -57,6 +57,14 @@ fn wanted_states(query: &Query) -> (Vec<&'static str>, Vec<String>) {
     (states, warnings)
 }
 
+/// Tasks whose app was removed and that have not ended yet, such as in a long grace period:
+/// they hold their resources, so people must see them. An app that is gone has no service ports.
+fn orphans(state: &ClusterState) -> impl Iterator<Item = (&InstanceRow, &TaskRow)> {
+    let of_nobody = |row: &&InstanceRow| !row.expunged && !state.apps.contains(&row.app);
+    let rows = state.instances.values().map(|row| &**row).filter(of_nobody);
+    rows.filter_map(|row| Some((row, row.task.as_ref().filter(|task| task.is_live())?)))
+}
+
 /// `GET /v2/tasks`
 pub(in crate::api) async fn list(
     State(context): State<Context>,
@@ -70,9 +78,12 @@ pub(in crate::api) async fn list(
     let (states, warnings) = wanted_states(&query);
     let is_wanted = |task: &TaskRow| states.is_empty() || states.contains(&state_name(task));
     let shown = all_apps(&view).flat_map(|app| shown_tasks(&view, &app.app));
-    let tasks: Vec<Value> = shown
-        .filter(|(_, task)| is_wanted(task))
-        .map(|(row, task)| shown_task_json(&view, row, task, TaskContext { service_ports: true }))
+    let of_apps = shown.map(|(row, task)| (row, task, TaskContext { service_ports: true }));
+    let orphans = orphans(&view).map(|(row, task)| (row, task, TaskContext::default()));
+    let tasks: Vec<Value> = of_apps
+        .chain(orphans)
+        .filter(|(_, task, _)| is_wanted(task))
+        .map(|(row, task, context)| shown_task_json(&view, row, task, context))
         .collect();
     let mut response = Json(json!({ "tasks": tasks })).into_response();
     warn(&mut response, &warnings);

@@ -34,6 +34,7 @@ pub fn explanation_json(explanation: &Explanation) -> Value {
         "verdicts": shown.map(verdict_json).collect::<Vec<_>>(),
         "verdictsLeftOut": verdicts.len().saturating_sub(VERDICTS_MAX),
         "placed": explanation.placed.iter().map(placed_json).collect::<Vec<_>>(),
+        "placedLeftOut": explanation.placed_left_out,
     })
 }
 
@@ -90,8 +91,23 @@ fn change_json(change: &Change) -> Value {
             "agents": agents,
             "sentence": why,
         }),
-        Change::Ports { agents } => {
-            json!({ "change": "lower", "what": "ports", "agents": agents, "sentence": why })
+        Change::FewerPorts { from, to, agents } => json!({
+            "change": "lower",
+            "what": "ports",
+            "from": from,
+            "to": to,
+            "agents": agents,
+            "sentence": why,
+        }),
+        Change::AnyPorts { fixed, agents } => json!({
+            "change": "any",
+            "what": "ports",
+            "fixed": fixed,
+            "agents": agents,
+            "sentence": why,
+        }),
+        Change::Return { agents } => {
+            json!({ "change": "return", "what": "agent", "agents": agents, "sentence": why })
         }
         Change::Add { needs, ports, facts } => json!({
             "change": "add",

@@ -5,10 +5,22 @@ use serde_json::{Map, Value, json};
 use super::decode::into_map;
 use super::number::scalar;
 use crate::domain::{ANY_ROLE, AttributeValue, Offer, PortRanges, Resources, Scalar};
+use crate::scheduler::Offers;
 
-/// All offers at one state index.
-pub fn offers_json(index: u64, offers: &[Offer]) -> Value {
-    json!({"index": index, "offers": offers.iter().map(offer_json).collect::<Vec<_>>()})
+/// All offers at one state index, and agents that offer nothing now though they count as there.
+pub fn offers_json(index: u64, all: &Offers) -> Value {
+    let withheld = all.withheld.iter().map(|withheld| {
+        json!({
+            "agentId": withheld.agent.as_str(),
+            "hostname": withheld.hostname,
+            "why": withheld.why.sentence(),
+        })
+    });
+    json!({
+        "index": index,
+        "offers": all.offers.iter().map(offer_json).collect::<Vec<_>>(),
+        "withheld": withheld.collect::<Vec<_>>(),
+    })
 }
 
 /// One offer; all five resources are listed for `*` and for each role that the agent keeps
@@ -73,6 +85,7 @@ fn thousandths_json(thousandths: i64) -> Value {
 mod tests {
     use super::*;
     use crate::domain::{AgentId, Attributes, OfferId};
+    use crate::scheduler::{Suspicion, Withheld};
 
     #[test]
     fn an_offer_lists_resources_and_attributes_in_their_own_kinds() {
@@ -93,8 +106,10 @@ mod tests {
             attributes,
             has_docker: true,
         };
+        let withheld =
+            Withheld { agent: AgentId::new("a2"), hostname: "host2".to_owned(), why: Suspicion::NotYetBack };
         assert_eq!(
-            offers_json(7, &[offer]),
+            offers_json(7, &Offers { offers: vec![offer], withheld: vec![withheld] }),
             json!({"index": 7, "offers": [{
                 "id": "a1-7", "agentId": "a1", "hostname": "host1", "role": "*",
                 "resources": [
@@ -111,7 +126,9 @@ mod tests {
                     {"name": "level", "scalar": 1.5},
                     {"name": "rack", "text": "r1"},
                 ],
-            }]})
+            }], "withheld": [
+                {"agentId": "a2", "hostname": "host2", "why": Suspicion::NotYetBack.sentence()},
+            ]})
         );
     }
 

@@ -10,7 +10,6 @@ use super::growth::Growth;
 use super::names::Names;
 use super::tree::{Node, Tree};
 use crate::domain::{Accepted, AgentId, Constraint, Pools, Reserved, Resources, Scalar};
-use crate::scheduler::fingerprint::{fingerprint, scattered};
 use crate::scheduler::rank;
 use crate::state::{AgentRow, Presence};
 
@@ -184,7 +183,7 @@ impl Fleet {
                 values: vec![NO_VALUE; self.columns.len()],
                 class: NO_CLASS,
                 leaf: 0,
-                lot: u16::try_from(scattered(fingerprint(id.as_str())) >> 48).unwrap_or(0),
+                lot: rank::lot(id),
                 size: (Scalar::ZERO, Scalar::ZERO),
                 is_present: false,
                 is_excluded: self.excluded.contains(id),

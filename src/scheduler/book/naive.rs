@@ -4,7 +4,6 @@ use std::cmp::Reverse;
 
 use crate::domain::{AgentId, AppVersion, TaskId, Timestamp};
 use crate::scheduler::cycle::{CycleReport, PLACEMENTS_MAX};
-use crate::scheduler::fingerprint::{fingerprint, scattered};
 use crate::scheduler::ground::Ground;
 use crate::scheduler::judge::Judge;
 use crate::scheduler::matcher::Need;
@@ -71,7 +70,7 @@ fn place_one(
     let mut judge = Judge::in_state(state, content, view.strategy, placements, None);
     let best = suitable.min_by_key(|plot| {
         let info = &plot.agent.info;
-        let lot = u16::try_from(scattered(fingerprint(info.id.as_str())) >> 48).unwrap();
+        let lot = rank::lot(&info.id);
         let (size, spare) = ((info.totals.cpus, info.totals.mem), (plot.spare.cpus, plot.spare.mem));
         let siblings = siblings(&info.id);
         if let Some(judge) = &mut judge {

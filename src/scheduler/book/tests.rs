@@ -243,7 +243,7 @@ proptest! {
             prop_assert_eq!(&report, &naive, "maintained against everybody");
             prop_assert_eq!(&Book::new(strategy).cycle(&ground.state, &excluded, ground.now()), &naive, "rebuilt");
             let counted = run_cycle(&view, ground.now());
-            let present = u32::try_from(crate::scheduler::make_offers(&ground.state).len()).unwrap();
+            let present = u32::try_from(crate::scheduler::make_offers(&ground.state, &Default::default()).offers.len()).unwrap();
             for (app, _) in &report.blocked {
                 // What one content placed may have opened a rule to another one of the app.
                 let queue = crate::scheduler::waiting(&ground.state, ground.now());
@@ -251,7 +251,7 @@ proptest! {
                     let counts = &counted.waiting.get(app).unwrap().rejections;
                     prop_assert_eq!(counts.values().sum::<u32>(), present, "a reason for each agent");
                 }
-                let funnel = funnel(&ground.state, app).unwrap();
+                let funnel = funnel(&ground.state, app, &Default::default()).unwrap();
                 let declined: u32 = funnel.summary.iter().map(|line| line.declined).sum();
                 prop_assert_eq!(declined + funnel.suitable, funnel.processed);
                 REFUSALS.fetch_add(1, Ordering::Relaxed);

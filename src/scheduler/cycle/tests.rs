@@ -241,7 +241,7 @@ fn an_agent_that_comes_back_smaller_gets_nothing_until_there_is_room() {
     let smaller = an_agent("a1").cpus(3.0).keep("db", 1.0, 0.0, None).ports(40_000, 40_001).run(2);
     ground.record(vec![smaller.register()]);
     assert!(ground.row(&first).is_live() && ground.row(&second).is_live(), "nothing is killed");
-    let offer = crate::scheduler::make_offers(&ground.state).remove(0);
+    let offer = crate::scheduler::make_offers(&ground.state, &Default::default()).offers.remove(0);
     assert_eq!((offer.spare.cpus.thousandths(), offer.reserved["db"].cpus.thousandths()), (0, 0));
     wait(&mut ground, &app, 1);
     wait(&mut ground, &an_app("/db/one").role("db").cpus(1.0), 1);

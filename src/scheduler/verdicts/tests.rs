@@ -17,7 +17,7 @@ fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Pl
 }
 
 fn explain_in(ground: &Playground, app: &AppBuilder) -> Explanation {
-    explain(&ground.state, &app.id(), ground.now(), Strategy::Spread).unwrap()
+    explain(&ground.state, &app.id(), &Suspects::new(), ground.now(), Strategy::Spread).unwrap()
 }
 
 fn sentences(explanation: &Explanation) -> Vec<String> {
@@ -69,12 +69,72 @@ fn an_agent_out_of_reach_and_taken_ports_are_named() {
     let explanation = explain_in(&ground, &app);
     assert_eq!(explanation.verdicts[0].lacks[0].sentence(), "needs host ports that are not spare: 80");
     assert_eq!(explanation.verdicts[1].lacks[0], Lack::Unreachable);
-    assert_eq!(explanation.changes[0], Change::Ports { agents: 1 });
+    assert_eq!(sentences(&explanation)[0], "Ask for any host port instead of 80: 1 agent would suit.");
     assert_eq!(
         explanation.changes[1].sentence(),
         "Add an agent with 0.1 cpus, 32 MiB of memory, 2 host ports to spare, \
          host port 80 among its ports, host port 31001 among its ports."
     );
+}
+
+#[test]
+fn too_few_host_ports_are_told_in_numbers() {
+    let app = an_app("/web").any_ports(3);
+    let ground =
+        waiting_on(vec![an_agent("a1").ports(31_000, 31_001), an_agent("a2").ports(31_000, 31_000)], &app);
+    let explanation = explain_in(&ground, &app);
+    let said: Vec<String> = explanation.verdicts.iter().map(|it| it.lacks[0].sentence()).collect();
+    assert_eq!(said, ["needs 3 host ports, 2 are spare", "needs 3 host ports, 1 is spare"]);
+    assert_eq!(sentences(&explanation)[0], "Lower host ports from 3 to 2: 1 agent would suit.");
+    let app = an_app("/one").exact_ports(&[80]);
+    let explanation = explain_in(&waiting_on(vec![an_agent("a1")], &app), &app);
+    let add = sentences(&explanation).remove(1);
+    assert!(add.contains(" 1 host port to spare"), "{add}");
+}
+
+#[test]
+fn a_suspect_does_not_suit_and_its_return_would_help() {
+    let app = an_app("/web");
+    let mut ground = Playground::with_agents(2);
+    ground.put(&app);
+    ground.create("/web", 1);
+    let (lasts, limit) = (std::time::Duration::from_secs(4), std::time::Duration::from_secs(10));
+    let silent = Suspicion::Silent { lasts, limit };
+    let suspects = Suspects::from(["a1", "a2"].map(|id| (AgentId::new(id), silent)));
+    let explanation = explain(&ground.state, &app.id(), &suspects, ground.now(), Strategy::Spread).unwrap();
+    assert_eq!(explanation.suitable(), 0);
+    assert_eq!(explanation.verdicts[0].lacks, [Lack::Contact(silent)]);
+    assert_eq!(explanation.obstacles[0].lacks, ["contact"]);
+    assert_eq!(
+        sentences(&explanation)[0],
+        "Wait for, or bring back, who is not heard of: 2 agents would suit."
+    );
+    // One that is recorded as unreachable is that, and nothing else.
+    ground.agent_lost("a1");
+    let explanation = explain(&ground.state, &app.id(), &suspects, ground.now(), Strategy::Spread).unwrap();
+    assert_eq!(explanation.verdicts[0].lacks, [Lack::Unreachable]);
+    assert_eq!(explain_in(&ground, &app).suitable(), 1);
+}
+
+#[test]
+fn tasks_beyond_those_told_of_are_counted() {
+    let app = an_app("/web").instances(13).cpus(0.1).mem(1.0);
+    let ground = waiting_on(vec![an_agent("a1"), an_agent("a2")], &app);
+    let explanation = explain_in(&ground, &app);
+    assert_eq!((explanation.placed.len(), explanation.placed_left_out), (PLACED_MAX, 3));
+}
+
+#[test]
+fn the_first_runner_up_is_whom_the_next_cycle_takes() {
+    for agents in 2..24 {
+        // Equal agents: only the lot decides, and names do not.
+        let app = an_app("/web").cpus(0.1);
+        let mut ground = waiting_on((0..agents).map(|at| an_agent(&format!("a{at}"))).collect(), &app);
+        let first = explain_in(&ground, &app).placed[0].runners_up[0].clone();
+        ground.create("/web", 1);
+        let report = ground.place();
+        assert_eq!(report.placements[0].agent, first.agent, "of {agents}");
+    }
 }
 
 #[test]
@@ -242,7 +302,8 @@ fn why_here_is_told_in_points() {
 #[test]
 fn an_unknown_app_has_no_explanation() {
     let ground = Playground::with_agents(1);
-    assert_eq!(explain(&ground.state, &AppId::parse("/none").unwrap(), ground.now(), Strategy::Spread), None);
+    let none = AppId::parse("/none").unwrap();
+    assert_eq!(explain(&ground.state, &none, &Suspects::new(), ground.now(), Strategy::Spread), None);
 }
 
 prop_compose! {

@@ -6,10 +6,10 @@ use crate::domain::{
 };
 use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
 
-/// A later incarnation of the same boot takes over; another boot is a rebooted machine
-/// (`dispatcher::registration` refuses it while the first still speaks).
+/// A later incarnation of the same place takes over; one of another place does whenever it is
+/// proposed (`dispatcher::registration` refuses it while the first still speaks).
 fn may_take_over(known: &Incarnation, new: &Incarnation) -> bool {
-    known.boot_id != new.boot_id || (new.started, new.run) >= (known.started, known.run)
+    known.is_elsewhere(new) || !new.is_over_since(known)
 }
 
 pub(super) fn register(
@@ -35,7 +35,7 @@ pub(super) fn register(
         return;
     };
     if !may_take_over(&row.info.incarnation, &info.incarnation) {
-        return record.refuse(Refusal::AgentIsElsewhere(info.id.clone()));
+        return record.refuse(Refusal::AgentRunIsOver(info.id.clone()));
     }
     // The first proof stays for ever; until one is shown the id alone counts.
     if row.proof.is_some() && row.proof.as_ref() != proof {

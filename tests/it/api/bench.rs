@@ -7,13 +7,16 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode};
 use futures_util::future::{BoxFuture, FutureExt};
 use http_body_util::BodyExt;
-use platformd::api::{Abdicate, Context, Member, Members, Readiness, ReplaceError, router};
+use platformd::api::{
+    Abdicate, Attendance, Context, Member, Members, Readiness, ReplaceError, Replaced, router,
+};
 use platformd::control::Control;
 use platformd::domain::{
     AgentId, AgentInfo, AppId, Incarnation, InstanceId, PortRanges, Resources, Scalar, TaskId, TaskState,
     TaskStatus, Timestamp,
 };
-use platformd::state::{Applied, Command, Placement};
+use platformd::scheduler::Suspects;
+use platformd::state::{Applied, ClusterState, Command, Placement};
 use platformd::store::in_memory::InMemoryStore;
 use platformd::store::{Leadership, Master, ProposeError, ReadError, StateStore, View};
 use platformd::telemetry::Registry;
@@ -44,14 +47,18 @@ pub struct Led {
     inner: InMemoryStore,
     pub leadership: watch::Sender<Leadership>,
     pub quorum_is_lost: Mutex<bool>,
+    /// Another master was elected, which nobody was told yet.
+    pub is_deposed: Mutex<bool>,
 }
 
 /// What the daemon would provide.
 #[derive(Default)]
 pub struct Outside {
     pub missing: Mutex<Option<String>>,
+    pub outside: Mutex<Option<String>>,
     pub abdications: Mutex<u32>,
     pub replaced: Mutex<Vec<(u64, u64)>>,
+    pub suspects: Mutex<Suspects>,
 }
 
 impl StateStore for Led {
@@ -62,6 +69,9 @@ impl StateStore for Led {
     fn fresh_snapshot(&self) -> BoxFuture<'_, Result<View, ReadError>> {
         if *self.quorum_is_lost.lock().unwrap() {
             return std::future::ready(Err(ReadError::NoQuorum)).boxed();
+        }
+        if *self.is_deposed.lock().unwrap() {
+            return std::future::ready(Err(ReadError::NotLeader)).boxed();
         }
         self.inner.fresh_snapshot()
     }
@@ -98,17 +108,28 @@ impl Members for Outside {
         vec![Member { master: master(1, "127.0.0.1:8080"), votes: true }]
     }
 
-    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<(), ReplaceError>> {
+    fn replace(&self, old: u64, new: u64) -> BoxFuture<'_, Result<Replaced, ReplaceError>> {
         assert_ne!(old, PANICS, "asked to panic");
         let answer = match old {
             1 if new == AWAY => Err(ReplaceError::Conflict(format!("Master {new} is not there."))),
             1 => {
                 self.replaced.lock().unwrap().push((old, new));
-                Ok(())
+                Ok(Replaced::Now)
             }
+            _ if new == 1 => Ok(Replaced::Before),
             _ => Err(ReplaceError::NotAMember(format!("Master {old} is no member."))),
         };
         std::future::ready(answer).boxed()
+    }
+
+    fn outside(&self) -> Option<String> {
+        self.outside.lock().unwrap().clone()
+    }
+}
+
+impl Attendance for Outside {
+    fn suspects(&self, _: &ClusterState) -> Suspects {
+        self.suspects.lock().unwrap().clone()
     }
 }
 
@@ -168,6 +189,7 @@ impl Bench {
             inner: InMemoryStore::new(clock.clone() as Arc<dyn Clock>),
             leadership: watch::channel(leadership).0,
             quorum_is_lost: Mutex::default(),
+            is_deposed: Mutex::default(),
         });
         let outside = Arc::new(Outside::default());
         let context = Context {
@@ -179,6 +201,7 @@ impl Bench {
             metrics: Arc::new(Registry::master()),
             members: outside.clone(),
             abdicate: outside.clone(),
+            attendance: outside.clone(),
         };
         Self { router: router(context), store, clock, outside }
     }
@@ -316,6 +339,7 @@ impl Bench {
                 boot_id: "boot".into(),
                 started: Timestamp::from_millis(START_MILLIS),
                 run: 1,
+                place: String::new(),
             },
             has_docker: false,
             version: "0.1.0".into(),

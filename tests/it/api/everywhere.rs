@@ -94,6 +94,20 @@ async fn ping_comes_in_three_forms_and_waits_for_readiness() {
 }
 
 #[tokio::test]
+async fn a_master_outside_the_cluster_lives_but_is_not_ready_and_shows_nothing_of_its_own() {
+    let bench = Bench::default();
+    let why = "This master is no member.";
+    *bench.outside.outside.lock().unwrap() = Some(why.into());
+    bench.get("/ping").await.expect_status(200);
+    bench.get("/ready").await.expect(503, json!({"ready": false, "message": why}));
+    for uri in ["/v2/apps", "/v2/apps/a", "/v2/apps/a/explain", "/v2/tasks", "/v2/queue", "/v1/agents"] {
+        let answer = bench.get(&format!("{uri}?stale=true")).await.expect(503, json!({"message": why}));
+        assert_eq!(answer.header("retry-after"), "1", "{uri}");
+    }
+    bench.get("/v1/members").await.expect_status(200);
+}
+
+#[tokio::test]
 async fn the_root_leads_to_the_page() {
     let bench = Bench::default();
     for uri in ["/", "/ui"] {
@@ -193,6 +207,8 @@ async fn our_own_paths_refuse_what_they_do_not_know() {
     assert_eq!(members["members"][0]["leads"], true);
     bench.post("/v1/members/replace", json!({"old": "1", "new": 7})).await.expect_status(200);
     assert_eq!(*bench.outside.replaced.lock().unwrap(), [(1, 7)]);
+    let again = json!({"message": "Master 1 is a member already and 7 is none: nothing to do."});
+    bench.post("/v1/members/replace", json!({"old": 7, "new": 1})).await.expect(200, again);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use platformd::store::Leadership;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{Answer, Bench, master};
@@ -62,6 +63,11 @@ pub async fn ask(address: &str, request: Request<Body>) -> Answer {
 
 fn get(uri: &str) -> Request<Body> {
     Request::get(uri).header("host", "paas").body(Body::empty()).unwrap()
+}
+
+/// As another master passes it on.
+fn get_from(uri: &str, via: &str) -> Request<Body> {
+    Request::get(uri).header("host", "paas").header("x-marathon-via", via).body(Body::empty()).unwrap()
 }
 
 fn post(uri: &str, body: &Value) -> Request<Body> {
@@ -184,6 +190,131 @@ async fn a_leader_that_dies_with_the_request_is_502_at_once_and_nothing_is_repea
     assert!(answer.text.contains("may or may not have happened"), "{}", answer.text);
     assert!(began.elapsed() < Duration::from_secs(1));
     assert!(playing.await.unwrap());
+}
+
+/// A leader that takes one request, says `words` and dies; it says so when nobody came again for
+/// a while.
+async fn dying(words: &'static str) -> (String, JoinHandle<bool>) {
+    let (listener, address) = impostor().await;
+    let playing = platformd::world::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = vec![0; 4096];
+        assert!(stream.read(&mut head).await.unwrap() > 0);
+        stream.write_all(words.as_bytes()).await.unwrap();
+        drop(stream);
+        tokio::time::timeout(Duration::from_millis(300), listener.accept()).await.is_err()
+    });
+    (address, playing)
+}
+
+#[tokio::test]
+async fn a_read_that_a_dying_leader_took_along_goes_to_the_next_one() {
+    let next = leader().await;
+    for method in ["GET", "HEAD"] {
+        let (address, playing) = dying("").await;
+        let standby = standby_of(&address).await;
+        let asking = platformd::world::spawn({
+            let standby = standby.address.clone();
+            let request = Request::builder().method(method).uri("/v2/apps").header("host", "paas");
+            async move { ask(&standby, request.body(Body::empty()).unwrap()).await }
+        });
+        assert!(playing.await.unwrap(), "nobody asks the dead one again");
+        assert!(!asking.is_finished(), "it waits for the next leader");
+        let elected = Leadership { term: 2, leads: false, leader: Some(master(3, &next.address)) };
+        standby.bench.store.leadership.send_replace(elected);
+        asking.await.unwrap().expect_status(200);
+    }
+}
+
+#[tokio::test]
+async fn a_read_is_answered_here_once_this_master_leads_and_by_one_elected_anew() {
+    let (address, playing) = dying("").await;
+    let standby = standby_of(&address).await;
+    let own = Some(master(2, &standby.address));
+    let asking = platformd::world::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    playing.await.unwrap();
+    standby.bench.store.leadership.send_replace(Leadership { term: 2, leads: true, leader: own });
+    assert_eq!(asking.await.unwrap().expect_status(200).header("x-marathon-via"), "");
+
+    // Started again at another port before anybody else could be elected: a new term of the same node.
+    let (address, playing) = dying("").await;
+    let again = leader().await;
+    let standby = standby_of(&address).await;
+    let asking = platformd::world::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    playing.await.unwrap();
+    let elected = Leadership { term: 2, leads: false, leader: Some(master(1, &again.address)) };
+    standby.bench.store.leadership.send_replace(elected);
+    asking.await.unwrap().expect_status(200);
+}
+
+#[tokio::test]
+async fn a_read_that_a_former_leader_gives_back_goes_to_the_next_one() {
+    let (next, former) = (leader().await, leader().await);
+    *former.bench.store.is_deposed.lock().unwrap() = true;
+    let standby = standby_of(&former.address).await;
+    // A master that passes on repeats it; a former leader that was asked itself does so, too.
+    for asked in [&standby, &former] {
+        let refused = ask(&former.address, get_from("/v2/apps", "1.1 x")).await.expect_status(503);
+        assert_eq!(refused.header("x-platformd-former-leader"), "true");
+        let address = asked.address.clone();
+        let asking = platformd::world::spawn(async move { ask(&address, get("/v2/apps")).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!asking.is_finished(), "it waits for the next leader");
+        let elected = Leadership { term: 2, leads: false, leader: Some(master(3, &next.address)) };
+        asked.bench.store.leadership.send_replace(elected);
+        let answer = asking.await.unwrap().expect_status(200);
+        assert_eq!(answer.header("x-marathon-via"), format!("1.1 {}", asked.address));
+    }
+}
+
+#[tokio::test]
+async fn a_read_without_a_next_leader_ends_within_the_wait() {
+    let (address, _playing) = dying("").await;
+    let standby = standby_of(&address).await;
+    let began = tokio::time::Instant::now();
+    let answer = ask(&standby.address, get("/v2/apps")).await.expect_status(502);
+    assert!(answer.text.contains("no other one came"), "{}", answer.text);
+    assert!(began.elapsed() >= LEADER_WAIT && began.elapsed() < 2 * LEADER_WAIT);
+}
+
+#[tokio::test]
+async fn a_read_whose_answer_has_begun_is_not_repeated() {
+    let next = leader().await;
+    let (address, playing) = dying("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await;
+    let standby = standby_of(&address).await;
+    let mut stream = TcpStream::connect(&standby.address).await.unwrap();
+    stream.write_all(b"GET /v2/apps HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert!(playing.await.unwrap());
+    let elected = Leadership { term: 2, leads: false, leader: Some(master(3, &next.address)) };
+    standby.bench.store.leadership.send_replace(elected);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("\r\n\r\n{"), "{answer}");
+}
+
+#[tokio::test]
+async fn what_a_dead_leader_never_got_goes_to_the_next_one_whatever_it_is() {
+    let (listener, address) = impostor().await;
+    drop(listener);
+    let next = leader().await;
+    let standby = standby_of(&address).await;
+    let asking = platformd::world::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, post("/v2/apps", &json!({"id": "/a", "cmd": "x"}))).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(!asking.is_finished());
+    let elected = Leadership { term: 2, leads: false, leader: Some(master(3, &next.address)) };
+    standby.bench.store.leadership.send_replace(elected);
+    asking.await.unwrap().expect_status(201);
+    assert_eq!(next.bench.state().apps.len(), 1);
 }
 
 #[tokio::test]

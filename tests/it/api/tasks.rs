@@ -1,9 +1,14 @@
 //! Tasks and the queue. Source: spec 1.5, 1.8, 5.8, 9.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::bench::Bench;
-use platformd::domain::{AppId, Goal};
+use platformd::domain::{AgentId, AppId, Goal, TaskState, TaskStatus};
+use platformd::scheduler::Suspicion;
+use platformd::state::Command;
+use platformd::store::Leadership;
 
 #[tokio::test]
 async fn tasks_are_listed_with_service_ports_only_in_the_whole_list() {
@@ -41,6 +46,65 @@ async fn tasks_are_filtered_by_status() {
     assert_eq!(odd.header("warning"), "299 platformd \"unknown value 'status=zz'\"");
     assert_eq!(odd.json()["tasks"].as_array().unwrap().len(), 1);
     assert_eq!(bench.get("/v2/tasks?status=staging").await.header("warning"), "");
+}
+
+#[tokio::test]
+async fn tasks_of_a_removed_app_are_shown_until_they_have_ended() {
+    let bench = Bench::default();
+    bench.app("/a", 1).await;
+    let id = bench.run("/a", "host-1").remove(0);
+    bench.delete("/v2/apps/a").await.expect_status(200);
+    bench.get("/v2/apps/a").await.expect_status(404);
+    let say = |state| {
+        let status = TaskStatus::new(state, bench.state().now, "");
+        bench.record(Command::RecordStatuses {
+            agent: AgentId::new("host-1"),
+            statuses: vec![(id.clone(), status)],
+        });
+    };
+    say(TaskState::Killing);
+    let all = bench.get("/v2/tasks").await.expect_status(200).json();
+    let task = &all["tasks"][0];
+    assert_eq!((&task["id"], &task["appId"]), (&json!(id.as_str()), &json!("/a")));
+    assert_eq!((&task["state"], &task["servicePorts"]), (&json!("TASK_KILLING"), &json!([])));
+    say(TaskState::Killed);
+    bench.get("/v2/tasks").await.expect(200, json!({"tasks": []}));
+}
+
+/// That nothing came of an agent for four seconds.
+fn silent() -> Suspicion {
+    Suspicion::Silent { lasts: Duration::from_secs(4), limit: Duration::from_secs(10) }
+}
+
+#[tokio::test]
+async fn agents_that_the_cycle_avoids_are_told_of_wherever_people_ask_why() {
+    let bench = Bench::default();
+    bench.app("/a", 1).await;
+    bench.agent("host-1");
+    bench.wait_for_launch("/a");
+    *bench.outside.suspects.lock().unwrap() = [(AgentId::new("host-1"), silent())].into();
+
+    let explained = bench.get("/v2/apps/a/explain").await.expect_status(200).json();
+    assert_eq!(explained["suitable"], 0);
+    assert_eq!(explained["verdicts"][0]["lacks"][0], json!({"what": "contact", "why": silent().sentence()}));
+    assert_eq!(explained["changes"][0]["change"], "return");
+    assert_eq!((&explained["placed"], &explained["placedLeftOut"]), (&json!([]), &json!(0)));
+
+    let queue = bench.get("/v2/queue?embed=lastUnusedOffers").await.expect_status(200).json();
+    let summary = &queue["queue"][0]["processedOffersSummary"];
+    assert_eq!((&summary["processedOffersCount"], &summary["unusedOffersCount"]), (&json!(1), &json!(1)));
+    assert_eq!(queue["queue"][0]["lastUnusedOffers"][0]["reason"], json!(["AgentMaintenance"]));
+
+    let offers = bench.get("/v1/offers").await.expect_status(200).json();
+    assert_eq!(offers["offers"], json!([]));
+    let withheld = json!([{"agentId": "host-1", "hostname": "host-1", "why": silent().sentence()}]);
+    assert_eq!(offers["withheld"], withheld);
+
+    // Agents speak to the leader alone: no other master suspects them.
+    let known = bench.store.leadership.borrow().clone();
+    bench.store.leadership.send_replace(Leadership { leads: false, ..known });
+    let stale = bench.get("/v2/apps/a/explain?stale=true").await.expect_status(200).json();
+    assert_eq!(stale["suitable"], 1);
 }
 
 #[tokio::test]

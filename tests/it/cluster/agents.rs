@@ -38,6 +38,83 @@ fn a_killed_agent_finds_its_tasks_again() {
     });
 }
 
+#[test]
+fn a_copy_of_a_live_agents_directory_is_refused_and_gets_nothing() {
+    let mut cluster = Cluster::start(1, 1, "process");
+    let sleeps = |n| json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16, "instances": n});
+    put(&cluster.http[0], "/a", &sleeps(1)).unwrap();
+    let before = cluster.running("/a", 1);
+    cluster.copy("agent0", "copy");
+    let mut copy = cluster.agent_in(0, "copy");
+    copy.word_after("master refuses this agent");
+    assert!(copy.text().contains("of which this one is a copy"), "{}", copy.text());
+    for round in 2..6 {
+        cluster.agents[0].as_mut().unwrap().kill();
+        cluster.start_agent(0);
+        cluster.agents[0].as_mut().unwrap().word_after("registered with the");
+        put(&cluster.http[0], "/a", &sleeps(round)).unwrap();
+        let tasks = cluster.running("/a", round);
+        assert!(tasks.iter().any(|task| task["id"] == before[0]["id"]));
+        for task in tasks.iter().filter(|task| task["id"] != before[0]["id"]) {
+            let has = |dir: &str| {
+                walk_contains(std::path::Path::new(&cluster.data_dir(dir)), task["id"].as_str().unwrap())
+            };
+            assert!(has("agent0") && !has("copy"), "{task}");
+        }
+    }
+    assert!(!copy.text().contains("registered with the"), "{}", copy.text());
+}
+
+#[test]
+fn an_original_is_let_in_again_once_its_copy_is_gone() {
+    let mut cluster = Cluster::start(1, 1, "process");
+    cluster.agents[0].take().unwrap().stop(rustix::process::Signal::TERM);
+    cluster.copy("agent0", "copy");
+    let mut copy = cluster.agent_in(0, "copy");
+    copy.word_after("registered with the");
+    cluster.start_agent(0);
+    let original = cluster.agents[0].as_mut().unwrap();
+    original.word_after("master refuses this agent");
+    copy.kill();
+    original.word_after("registered with the");
+    put(&cluster.http[0], "/a", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    cluster.running("/a", 1);
+}
+
+#[test]
+fn an_agent_with_a_full_disk_says_so_once_and_goes_on_when_there_is_room() {
+    let mut cluster = Cluster::start(1, 1, "process");
+    let sleeps = |n| json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16, "instances": n});
+    put(&cluster.http[0], "/a", &sleeps(1)).unwrap();
+    let before = cluster.running("/a", 1);
+    let agent = cluster.agents[0].as_ref().unwrap();
+    agent.limit_files(Some(1));
+    put(&cluster.http[0], "/a", &sleeps(2)).unwrap();
+    let told = || agent.text().matches("the disk takes no records").count();
+    eventually("it says so", || (told() > 0).then_some(()));
+    // Twice as long as it takes to try again.
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    eventually("tries have passed", || (std::time::Instant::now() > until).then_some(()));
+    assert_eq!(told(), 1);
+    agent.limit_files(None);
+    let after = cluster.running("/a", 2);
+    assert!(after.iter().any(|task| task["id"] == before[0]["id"]), "what ran goes on");
+    eventually("it says so, too", || {
+        agent.text().contains("the disk takes records of tasks again").then_some(())
+    });
+
+    cluster.agents[0].as_mut().unwrap().kill();
+    std::fs::write(cluster.data_dir("file"), "").unwrap();
+    let mut refused = cluster.agent_in(0, "file");
+    assert_eq!(refused.wait().code(), Some(3));
+    eventually("a sentence", || {
+        let text = refused.text();
+        let reason = "File exists (os error 17)";
+        (text.contains("error: failed to use data directory") && text.matches(reason).count() == 1)
+            .then_some(())
+    });
+}
+
 fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
     let entries: Vec<_> = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
     entries.iter().find_map(|path| {

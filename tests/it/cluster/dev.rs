@@ -121,6 +121,66 @@ fn fresh_leaves_a_running_dev_alone_and_stops_what_a_killed_one_left() {
 }
 
 #[test]
+fn dev_goes_on_with_as_many_masters_as_its_directory_has() {
+    for (made, other) in [("3", "1"), ("1", "3")] {
+        let dev = Dev::new();
+        let (first, api) = dev.start(&["--runtime", "process", "--masters", made]);
+        eventually("ready", || get(&api, "/ping").filter(|answer| answer.status == 200));
+        assert_eq!(put(&api, "/a", &json!({"cmd": "true", "instances": 0})).unwrap().status, 201);
+        assert_eq!(first.stop(Signal::INT), Some(0));
+
+        let dir = dev.dir.path().join("state").to_string_lossy().into_owned();
+        let words = ["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir", &dir];
+        let mut refused = Process::start(&[words.as_slice(), &["--masters", other]].concat());
+        assert_eq!(refused.wait().code(), Some(2));
+        let sentence = format!("a cluster with {made} master");
+        eventually("a sentence", || {
+            let text = refused.text();
+            (text.contains(&sentence) && text.contains("--fresh")).then_some(())
+        });
+
+        let (second, api) = dev.start(&["--runtime", "process"]);
+        assert_eq!(second.text().contains("Masters  3, as in the state in "), made == "3");
+        eventually("the app is there", || get(&api, "/v2/apps/a").filter(|answer| answer.status == 200));
+        assert_eq!(second.stop(Signal::INT), Some(0));
+
+        let (third, api) = dev.start(&["--runtime", "process", "--fresh", "--masters", other]);
+        eventually("others are there", || {
+            let listed = get(&api, "/v1/members")?.json();
+            (listed["members"].as_array()?.len().to_string() == other).then_some(())
+        });
+        let apps = eventually("they answer", || get(&api, "/v2/apps").filter(|answer| answer.status == 200));
+        assert_eq!(apps.json(), json!({"apps": []}));
+        assert_eq!(third.stop(Signal::INT), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_ends_dev_at_once_with_one_sentence() {
+    for first in [Signal::INT, Signal::TERM] {
+        let dev = Dev::new();
+        let (mut process, api) = dev.start(&["--runtime", "process"]);
+        let stubborn = json!({
+            "cmd": "trap '' TERM; while :; do sleep 1; done", "cpus": 0.1, "mem": 16,
+            "taskKillGracePeriodSeconds": 600,
+        });
+        eventually("ready", || get(&api, "/ping").filter(|answer| answer.status == 200));
+        put(&api, "/stubborn", &stubborn).unwrap();
+        running(std::slice::from_ref(&api), "/stubborn", 1);
+        process.signal(first);
+        eventually("it stops", || process.text().contains("stopping tasks").then_some(()));
+        process.signal(Signal::INT);
+        assert_eq!(process.wait().code(), Some(1));
+        let last = eventually("a sentence", || {
+            let text = process.text();
+            text.contains("asked to stop a second time").then_some(text)
+        });
+        let said: Vec<&str> = last.lines().skip_while(|line| !line.starts_with("stopping tasks")).collect();
+        assert_eq!(said.len(), 2, "{last}");
+    }
+}
+
+#[test]
 fn a_start_without_a_file_tells_of_what_it_resumes() {
     let dev = Dev::new();
     let (mut first, api) = dev.start(&["--runtime", "process"]);

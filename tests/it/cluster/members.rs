@@ -28,7 +28,14 @@ fn write(cluster: &Cluster, id: &str) {
     });
 }
 
-/// Apps in the state of this very master, however far it is.
+/// What a master says of its being ready: status and words.
+fn ready(master: &str) -> Option<(u16, String)> {
+    let answer = get(master, "/ready")?;
+    Some((answer.status, answer.json()["message"].as_str().unwrap_or_default().to_owned()))
+}
+
+/// Apps in the state of this very master, however far it is; nothing from one that says that it
+/// has no state of the cluster.
 fn apps_of(master: &str) -> Option<usize> {
     Some(get(master, "/v2/apps?stale=true")?.json()["apps"].as_array()?.len())
 }
@@ -69,7 +76,14 @@ fn a_new_master_takes_the_place_of_a_lost_one() {
     assert!(said.contains("took the place of"), "{said}");
     assert_eq!(listed(&asked, &new)[0]["votes"], true);
     assert_eq!(listed(&asked, &old).iter().filter(|member| member["votes"] == true).count(), 0);
-    eventually("it has a full copy", || (apps_of(&cluster.http[lost])? == 5).then_some(()));
+    eventually("it has a full copy", || {
+        assert_eq!(apps_of(&cluster.http[lost])?, 5, "it shows a part");
+        Some(())
+    });
+    eventually("it is ready", || (ready(&cluster.http[lost])?.0 == 200).then_some(()));
+    let (code, said) = members(&asked, &["replace", &old, &new]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("a member already"), "{said}");
 
     // Its voice counts: with one of the old ones gone it makes the majority.
     let other = (0..3).find(|n| *n != lost && *n != leader).unwrap();
@@ -94,7 +108,12 @@ fn an_emptied_master_at_its_old_address_is_a_stranger_until_it_replaces_itself()
         listed(&asked, &at).into_iter().find(|member| member["votes"] == false)
     });
     write(&cluster, "/meanwhile");
-    assert_eq!(apps_of(&cluster.http[lost]), Some(0), "a stranger got entries");
+    let refused = get(&cluster.http[lost], "/v2/apps?stale=true").unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.json()["message"].as_str().unwrap().contains("members replace"), "{}", refused.body);
+    let (status, said) = ready(&cluster.http[lost]).unwrap();
+    assert!(status == 503 && said.contains("no member"), "{status} {said}");
+    assert_eq!(get(&cluster.http[lost], "/ping").unwrap().status, 200);
     let leader = get(&cluster.http[lost], "/v1/members").unwrap().json();
     assert!(leader["members"].as_array().unwrap().iter().all(|it| it["votes"] == false), "{leader}");
 
@@ -104,7 +123,15 @@ fn an_emptied_master_at_its_old_address_is_a_stranger_until_it_replaces_itself()
         let now = listed(&asked, &at);
         (now.len() == 1 && now[0]["id"] == stranger["id"] && now[0]["votes"] == true).then_some(())
     });
-    eventually("it has a full copy", || (apps_of(&cluster.http[lost])? == 6).then_some(()));
+    eventually("it has a full copy", || {
+        assert_eq!(apps_of(&cluster.http[lost])?, 6, "it shows a part");
+        Some(())
+    });
+    let (code, said) = members(&asked, &["replace", &at, &at]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("a member already"), "{said}");
+    let (code, said) = members(&asked, &["replace", "12345", "54321"]);
+    assert_eq!(code, Some(2), "{said}");
 }
 
 #[test]
@@ -124,7 +151,7 @@ fn a_replacement_that_cannot_be_says_what_to_do_first() {
             assert!(message.contains(part), "{message:?} lacks {part:?}");
         }
     };
-    refuse("12345", &old, 422, &["member 12345", "list the members"]);
+    refuse("12345", "54321", 422, &["member 12345", "list the members"]);
     refuse(&old, "12345", 409, &["master 12345", "--masters"]);
     refuse(&own, "12345", 409, &[&own, "while it leads", "DELETE /v2/leader"]);
     refuse(&old, &own, 409, &[&own, "a member already"]);

@@ -98,10 +98,15 @@ impl Cluster {
     }
 
     pub fn start_agent(&mut self, n: usize) {
+        self.agents[n] = Some(self.agent_in(n, &format!("agent{n}")));
+    }
+
+    /// An agent with another one's settings, in a directory of its own.
+    pub fn agent_in(&self, n: usize, dir: &str) -> Process {
         let words = [
             "agent",
             "--data-dir",
-            &self.data_dir(&format!("agent{n}")),
+            &self.data_dir(dir),
             "--http",
             "127.0.0.1:0",
             "--masters",
@@ -115,7 +120,14 @@ impl Cluster {
             "--runtime",
             self.runtime,
         ];
-        self.agents[n] = Some(Process::start(&words));
+        Process::that_outlives_limits(&words)
+    }
+
+    /// Copies a data directory as `cp -a` does.
+    pub fn copy(&self, from: &str, to: &str) {
+        let (from, to) = (self.data_dir(from), self.data_dir(to));
+        let copied = std::process::Command::new("cp").args(["-a", &from, &to]).status().unwrap();
+        assert!(copied.success());
     }
 
     /// What an agent says of itself from its next start on. Its ports are free ones of its own.

@@ -126,7 +126,7 @@ async fn answer_at(port: u16) -> String {
 }
 
 async fn refused(driver: &Arc<dyn TaskDriver>, launch: &TaskLaunch) -> String {
-    match within(driver.start(launch)).await {
+    match within(driver.start(launch, CancellationToken::new())).await {
         Err(DriverError::Refused(text)) => text,
         other => panic!("not refused: {other:?}"),
     }
@@ -163,7 +163,7 @@ async fn arguments_keep_the_entrypoint_and_an_image_runs_as_it_is() {
     container(&mut launch).host_network = false;
     let port = free_port();
     launch.ports = vec![PortBinding { host: port, container: image::PORT, transport: Transport::Tcp }];
-    let started = within(driver.start(&launch)).await.unwrap();
+    let started = within(driver.start(&launch, CancellationToken::new())).await.unwrap();
     assert_eq!(answer_at(port).await, "v1", "published on the host's loopback address");
     let bound = inspect(&started.handle, "{{json .HostConfig.PortBindings}}");
     assert!(bound.contains("\"HostIp\":\"127.0.0.1\""), "{bound}");
@@ -178,7 +178,7 @@ async fn a_container_on_the_hosts_network_listens_there() {
     let driver = bench.driver();
     let port = free_port();
     let launch = bench.launch(&format!("exec /probe serve {port}"));
-    let started = within(driver.start(&launch)).await.unwrap();
+    let started = within(driver.start(&launch, CancellationToken::new())).await.unwrap();
     assert_eq!(started.ip_addresses, Vec::<String>::new());
     assert_eq!(answer_at(port).await, "v1");
     clear(&driver, &started.handle).await;
@@ -246,7 +246,7 @@ async fn a_start_that_is_given_up_does_not_wait_for_the_pull() {
         connection
     });
     let began = Instant::now();
-    let outcome = within(driver.start_unless(&launch, given_up)).await;
+    let outcome = within(driver.start(&launch, given_up)).await;
     assert!(matches!(outcome, Err(DriverError::Unavailable { .. })), "{outcome:?}");
     assert!(began.elapsed() < GIVEN_UP_WITHIN, "{:?}", began.elapsed());
     drop(asking.join().unwrap());
@@ -331,7 +331,7 @@ async fn a_strangers_container_is_never_touched() {
     let name = format!("pd-{}", launch.task);
     let stranger =
         docker(&["run", "--detach", "--name", &name, bench.image.name()]).unwrap().trim().to_owned();
-    let answer = within(driver.start(&launch)).await;
+    let answer = within(driver.start(&launch, CancellationToken::new())).await;
     let listed = within(driver.list()).await.unwrap();
     let handle = TaskHandle {
         task: launch.task.clone(),

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use platformd::agent::driver::cgroup::Cgroups;
 use platformd::agent::driver::process::{ProcessDriver, ProcessSettings};
 use platformd::agent::driver::{DriverError, TaskDriver, TaskHandle};
@@ -127,7 +129,8 @@ async fn a_command_that_does_not_exist_is_named() {
     launch = bench.launch("");
     launch.process = Process::Args(vec!["/no/such/program".to_owned()]);
     for _ in 0..2 {
-        let Err(DriverError::Refused(text)) = within(driver.start(&launch)).await else {
+        let Err(DriverError::Refused(text)) = within(driver.start(&launch, CancellationToken::new())).await
+        else {
             panic!("it started")
         };
         assert!(text.contains("'/no/such/program' does not exist"), "{text}");
@@ -142,7 +145,9 @@ async fn an_unknown_user_is_named() {
     let bench = Processes::new();
     let mut launch = bench.launch("exit 0");
     launch.user = Some("nobody-of-this-name".to_owned());
-    let Err(DriverError::Refused(text)) = within(bench.driver().start(&launch)).await else {
+    let Err(DriverError::Refused(text)) =
+        within(bench.driver().start(&launch, CancellationToken::new())).await
+    else {
         panic!("it started")
     };
     assert!(text.contains("No such user 'nobody-of-this-name'"), "{text}");
@@ -229,7 +234,10 @@ async fn a_task_is_never_run_twice() {
     assert_eq!(start(&driver, &launch).await, handle, "ended as it is");
     let other = bench.driver();
     let launch = bench.launch("echo ran; sleep 600");
-    let (one, two) = tokio::join!(driver.start(&launch), other.start(&launch));
+    let (one, two) = tokio::join!(
+        driver.start(&launch, CancellationToken::new()),
+        other.start(&launch, CancellationToken::new())
+    );
     let (one, two) = (one.unwrap().handle, two.unwrap().handle);
     assert_eq!(one, two, "two starts at once");
     eventually("it ran", || (read(bench.task_dir(&one).join("stdout")) == "ran\n").then_some(())).await;
@@ -273,7 +281,7 @@ async fn ids_that_lead_elsewhere_are_refused() {
     for id in ["..", "a/b", "", ".hidden", "a\0b"] {
         let mut launch = bench.launch("exit 0");
         launch.task = platformd::domain::TaskId::new(id);
-        let refused = within(bench.driver().start(&launch)).await;
+        let refused = within(bench.driver().start(&launch, CancellationToken::new())).await;
         assert!(matches!(refused, Err(DriverError::Refused(_))), "{id:?}: {refused:?}");
     }
 }

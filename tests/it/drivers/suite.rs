@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use platformd::agent::driver::{DriverError, Ended, Started, TaskDriver, TaskHandle};
 use platformd::domain::{Process, Resources, Scalar, TaskId, TaskLaunch};
@@ -73,7 +74,7 @@ pub fn a_launch(line: &str) -> TaskLaunch {
 }
 
 pub async fn start(driver: &Arc<dyn TaskDriver>, launch: &TaskLaunch) -> TaskHandle {
-    let started: Started = within(driver.start(launch)).await.expect("starts");
+    let started: Started = within(driver.start(launch, CancellationToken::new())).await.expect("starts");
     started.handle
 }
 

@@ -53,7 +53,12 @@ fn an_agent(id: &str) -> AgentInfo {
         },
         reserved: Default::default(),
         attributes: Attributes::default(),
-        incarnation: Incarnation { boot_id: "boot".into(), started: Timestamp::from_millis(5), run: 2 },
+        incarnation: Incarnation {
+            boot_id: "boot".into(),
+            started: Timestamp::from_millis(5),
+            run: 2,
+            place: String::new(),
+        },
         has_docker: true,
         version: "0.1.0".into(),
     }

@@ -396,11 +396,7 @@ impl TaskDriver for DockerDriver {
         "docker"
     }
 
-    fn start<'a>(&'a self, launch: &'a TaskLaunch) -> BoxFuture<'a, Result<Started, DriverError>> {
-        self.start_unless(launch, CancellationToken::new())
-    }
-
-    fn start_unless<'a>(
+    fn start<'a>(
         &'a self,
         launch: &'a TaskLaunch,
         given_up: CancellationToken,
