@@ -19,6 +19,7 @@ pub(super) fn an_agent(boot: &str) -> AgentInfo {
         hostname: "localhost".to_owned(),
         http: String::new(),
         totals: Resources::default(),
+        reserved: Default::default(),
         attributes: Attributes::new(),
         incarnation: Incarnation {
             boot_id: boot.to_owned(),

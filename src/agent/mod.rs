@@ -54,7 +54,7 @@ use self::core::AgentCore;
 use self::driver::TaskDriver;
 use self::perform::Operations;
 use self::runtime::{INPUTS_MAX, Runtime};
-use crate::domain::{AgentInfo, Attributes, PortRanges, Resources};
+use crate::domain::{AgentInfo, Attributes, PortRanges, Reserved, Resources};
 use crate::line::Security;
 use crate::telemetry::RuntimeMetrics;
 use crate::world::Clock;
@@ -82,6 +82,8 @@ pub struct AgentSettings {
     pub probe_host: String,
     /// All that tasks may use.
     pub totals: Resources,
+    /// What of that is kept for roles.
+    pub reserved: Reserved,
     /// Facts for constraints.
     pub attributes: Attributes,
     /// Runs containers, not only processes.
@@ -122,6 +124,9 @@ pub enum AgentError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Home(#[from] HomeError),
+    /// What it would say of itself is nothing that masters admit; in words.
+    #[error("this agent {0}")]
+    Info(String),
     /// The records of tasks cannot be read.
     #[error("read records of tasks below {path}")]
     Checkpoints {
@@ -142,7 +147,7 @@ impl Agent {
     /// Reads what an earlier run of the agent remembered.
     ///
     /// # Errors
-    /// [`AgentError::Checkpoints`].
+    /// [`AgentError::Checkpoints`]; [`AgentError::Info`] when masters would refuse it.
     pub fn open(home: AgentHome, settings: AgentSettings, parts: AgentParts) -> Result<Self, AgentError> {
         let path = home.path().to_owned();
         let (checkpoints, records) = Checkpoints::load(&path)
@@ -158,11 +163,15 @@ impl Agent {
             hostname: settings.hostname,
             http: settings.http,
             totals: settings.totals,
+            reserved: settings.reserved,
             attributes: settings.attributes,
             incarnation: home.incarnation(&settings.boot_id),
             has_docker: settings.has_docker,
             version: settings.version,
         };
+        if let Some(fault) = info.fault() {
+            return Err(AgentError::Info(fault));
+        }
         let runtime = Runtime {
             core: AgentCore::new(info, home.seen().cloned(), records).proved_by(home.proof().clone()),
             home,

@@ -188,6 +188,7 @@ fn an_agent(data: &Path, masters: Vec<String>, machine: &Arc<FakeMachine>, setup
         http: String::new(),
         probe_host: "127.0.0.1".to_owned(),
         totals: Resources { ports: PortRanges::new([(31000, 31010)]), ..Resources::default() },
+        reserved: Default::default(),
         attributes: Attributes::new(),
         has_docker: false,
         version: "test".to_owned(),

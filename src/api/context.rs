@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::error::ApiError;
 use crate::control::Control;
-use crate::domain::Timestamp;
+use crate::domain::{Strategy, Timestamp};
 use crate::forecast::Resilience;
 use crate::scheduler::Suspects;
 use crate::state::ClusterState;
@@ -27,6 +27,8 @@ pub struct Context {
     pub me: Master,
     /// Whether `/ping` says yes; `/ready` asks whether this master is a member, too.
     pub ready: Arc<dyn Readiness>,
+    /// What apps get that wish for no strategy, when this master leads.
+    pub strategy: Strategy,
     /// What `/metrics` shows, and where requests are counted.
     pub metrics: Arc<Registry>,
     /// The quorum's members.

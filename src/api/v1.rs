@@ -14,7 +14,7 @@ use super::context::{Context, ReplaceError, Replaced};
 use super::error::ApiError;
 use super::extract::{JsonBytes, Query};
 use crate::api::wire;
-use crate::domain::{Resources, Violation};
+use crate::domain::{Reserved, Resources, Violation};
 use crate::scheduler;
 use crate::state::{AgentRow, Presence};
 
@@ -61,6 +61,8 @@ fn agent_json(row: &AgentRow) -> Value {
         "unreachableSince": unreachable_since,
         "totals": resources_json(&row.info.totals),
         "used": resources_json(&row.used),
+        "reserved": by_role_json(&row.info.reserved),
+        "usedReserved": by_role_json(&row.drawn),
         "heldPorts": row.held_ports.to_string(),
         "attributes": attributes,
         "hasDocker": row.info.has_docker,
@@ -68,6 +70,11 @@ fn agent_json(row: &AgentRow) -> Value {
         "firstRegisteredAt": row.registered_at.to_string(),
         "startedAt": row.info.incarnation.started.to_string(),
     })
+}
+
+fn by_role_json(reserved: &Reserved) -> Value {
+    let parts = reserved.iter().map(|(role, part)| (role.clone(), resources_json(part)));
+    Value::Object(parts.collect())
 }
 
 fn resources_json(resources: &Resources) -> Value {

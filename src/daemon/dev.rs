@@ -177,6 +177,7 @@ async fn start_masters(
             raft,
             http: http.listener,
             cluster: cluster.listener,
+            strategy: Default::default(),
             liveness: LivenessLimits::default(),
             raft_runtime: Some(raft_runtime.clone()),
             credentials: None,
@@ -217,21 +218,22 @@ async fn start_agent(
     let home = AgentHome::open(&data_dir, &SystemClock)?;
     let wanted = wanted(settings, &home, &data_dir);
     let Runtimes { driver, has_docker, without_docker } = runtimes::find(&wanted).await?;
-    let totals = totals(settings, n, &data_dir)?;
+    let unreserved = unreserved(settings, n, &data_dir)?;
+    let resources = (unreserved, settings.resources.reserved.clone());
     let hostname = if n == 0 { "localhost".to_owned() } else { format!("127.0.0.{}", n + 1) };
     let agent_settings = AgentSettings {
         attributes: settings.attributes.clone(),
         has_docker,
         stop_tasks_on_shutdown: true,
-        ..runtimes::settings(masters.to_vec(), hostname, totals, runtimes::boot_id()?)
+        ..runtimes::settings(masters.to_vec(), hostname, resources, runtimes::boot_id()?)
     };
     let running = agent::start(home, agent_settings, means(driver))?;
     Ok(DevAgent { running, without_docker })
 }
 
 /// The machine's resources, shared out evenly; ports never overlap.
-fn totals(settings: &DevSettings, n: u16, data_dir: &Path) -> Result<Resources, ExitError> {
-    let mut totals = runtimes::totals(&settings.resources, data_dir)?;
+fn unreserved(settings: &DevSettings, n: u16, data_dir: &Path) -> Result<Resources, ExitError> {
+    let mut totals = runtimes::unreserved(&settings.resources, data_dir)?;
     let share = |amount: crate::domain::Scalar| {
         crate::domain::Scalar::from_thousandths(amount.thousandths() / u64::from(settings.agents.max(1)))
     };

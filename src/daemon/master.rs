@@ -15,6 +15,7 @@ use super::{doors, sources};
 use crate::api;
 use crate::control::Control;
 use crate::dispatcher::Dispatcher;
+use crate::domain::Strategy;
 use crate::leader::{LeaderScope, LeaderStats, LivenessLimits, RollCall};
 use crate::raft::{self, RaftHandle, RaftSettings, StartError};
 use crate::store::{Master, StateStore};
@@ -35,6 +36,8 @@ pub struct MasterConfig {
     pub cluster: TcpListener,
     /// When agents count as away.
     pub liveness: LivenessLimits,
+    /// What apps get that wish for no strategy, while this master leads.
+    pub strategy: Strategy,
     /// Runtime for the quorum, away from HTTP and scheduling; absent: the caller's own.
     pub raft_runtime: Option<Handle>,
     /// Who may use the API; absent: everybody.
@@ -94,11 +97,13 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
         stats: leading,
         metrics: registry.scheduling(),
         resilience: Arc::new(resilience),
+        strategy: config.strategy,
     };
     let context = api::Context {
         control: Arc::clone(&control),
         clock,
         me: me.clone(),
+        strategy: config.strategy,
         ready: config.ready,
         metrics: registry,
         members: Arc::new(doors::Members(raft.membership())),

@@ -176,6 +176,7 @@ async fn run_master(settings: MasterSettings, raft_runtime: &Handle, stop: &Stop
         raft,
         http: http.listener,
         cluster: cluster.listener,
+        strategy: settings.placement_strategy,
         liveness: LivenessLimits {
             agent_timeout: settings.agent_timeout,
             restart_grace: settings.agent_restart_grace,
@@ -220,13 +221,14 @@ async fn run_agent(settings: AgentSettingsFlags, stop: &Stop) -> Result<(), Exit
     }
     let masters = settings.masters.iter().map(ToString::to_string).collect();
     let hostname = settings.hostname.clone().unwrap_or_else(runtimes::hostname);
-    let totals = runtimes::totals(&settings.resources, &settings.data_dir)?;
+    let unreserved = runtimes::unreserved(&settings.resources, &settings.data_dir)?;
+    let resources = (unreserved, settings.resources.reserved.clone());
     let agent_settings = AgentSettings {
         security,
         http: http.address.to_string(),
         attributes: settings.attributes.clone(),
         has_docker: found.has_docker,
-        ..runtimes::settings(masters, hostname, totals, runtimes::boot_id()?)
+        ..runtimes::settings(masters, hostname, resources, runtimes::boot_id()?)
     };
     let running = agent::start(home, agent_settings, means(found.driver))?;
     let serving = CancellationToken::new();

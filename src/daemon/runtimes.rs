@@ -16,7 +16,7 @@ use crate::agent::driver::process::{ProcessDriver, ProcessSettings};
 use crate::agent::{self as agents, AgentSettings, MetricsPage, resources};
 use crate::api;
 use crate::cli::{ExitError, exit_code};
-use crate::domain::{AgentId, Resources};
+use crate::domain::{AgentId, Reserved, Resources, role};
 use crate::line::Security;
 use crate::settings::{Allow, ResourceSettings, Runtime};
 use crate::world::net::TcpListener;
@@ -125,8 +125,8 @@ pub(super) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// All that tasks may use: as said, and measured where nothing was said.
-pub(super) fn totals(said: &ResourceSettings, data_dir: &Path) -> Result<Resources, ExitError> {
+/// All that tasks may use of what is kept for no role: as said, and measured where nothing was said.
+pub(super) fn unreserved(said: &ResourceSettings, data_dir: &Path) -> Result<Resources, ExitError> {
     let measured = resources::measure(data_dir).map_err(|error| {
         ExitError::new(
             exit_code::FAILED,
@@ -154,7 +154,7 @@ pub(super) fn boot_id() -> Result<String, ExitError> {
 pub(super) fn settings(
     masters: Vec<String>,
     hostname: String,
-    totals: Resources,
+    (unreserved, reserved): (Resources, Reserved),
     boot_id: String,
 ) -> AgentSettings {
     AgentSettings {
@@ -163,7 +163,8 @@ pub(super) fn settings(
         hostname,
         http: String::new(),
         probe_host: "127.0.0.1".to_owned(),
-        totals,
+        totals: unreserved.plus(&role::sum(&reserved)),
+        reserved,
         attributes: crate::domain::Attributes::new(),
         has_docker: false,
         version: env!("CARGO_PKG_VERSION").to_owned(),

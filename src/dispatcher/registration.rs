@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Contact;
-use crate::domain::AgentInfo;
+use crate::domain::{AgentInfo, claim};
 use crate::protocol::{PROTOCOL_VERSION, Proof, Register};
 use crate::state::{AgentRow, ClusterState, Command, Presence};
 
@@ -49,8 +49,8 @@ pub(super) fn admit(state: &ClusterState, register: &Register, heard: Heard, now
             "belongs to cluster {theirs}, this is cluster {ours}; start it with another --data-dir"
         ));
     }
-    if info.hostname.is_empty() {
-        return Admission::Refused("has an empty hostname; give it --hostname".to_owned());
+    if let Some(fault) = info.fault().or_else(|| claim::held_ports_fault(&register.held_ports)) {
+        return Admission::Refused(fault);
     }
     let proof = digest_of(&register.proof);
     let Some(row) = state.agents.get(&info.id) else { return record(register, proof) };

@@ -16,7 +16,7 @@ use super::recorder::{Outcome, Recorder};
 use super::registration::{Admission, Heard, admit};
 use super::sessions::{Changed, News, Open, Pulse};
 use super::{Dispatcher, HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, Incarnation, PortRanges, UpdateId};
+use crate::domain::{AgentId, Incarnation, PortRanges, UpdateId, claim};
 use crate::line::{Line, LineReceiver, LineSender};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
 use crate::state::{AgentRow, Command};
@@ -323,6 +323,10 @@ impl Session {
                 Ok(())
             }
             FromAgent::HeldPorts { ports } => {
+                if let Some(fault) = claim::held_ports_fault(&ports) {
+                    tracing::warn!(agent = %self.agent, fault, "an agent's word cannot be; its connection is closed");
+                    return Err(End::ByUs);
+                }
                 self.waiting.push_back(Waiting::HeldPorts(ports));
                 Ok(())
             }

@@ -81,6 +81,7 @@ fn info(boot: &str, run: u64) -> AgentInfo {
         hostname: "host-1".into(),
         http: String::new(),
         totals,
+        reserved: Default::default(),
         attributes: Default::default(),
         incarnation: Incarnation {
             boot_id: boot.into(),
@@ -135,6 +136,7 @@ impl Rig {
             agent: AgentId::new("a1"),
             ports: Vec::new(),
             resources: Resources::default(),
+            drawn: Default::default(),
         };
         let applied = self.store.record(vec![
             Command::CreateInstances { app: app(), version, ids: vec![instance(n)] },
@@ -366,6 +368,53 @@ async fn an_agent_of_another_cluster_is_refused() {
     line.send(&FromAgent::Register(register)).await.unwrap();
     assert!(matches!(hear(&mut line).await, FromMaster::Refuse { reason } if reason.contains("another")));
     assert!(rig.store.snapshot().agents.is_empty());
+}
+
+/// Ranges as a stranger may write them.
+fn raw_ports(ranges: &[(u16, u16)]) -> PortRanges {
+    rmp_serde::from_slice(&rmp_serde::to_vec(ranges).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn what_no_agent_can_be_is_refused_and_never_recorded() {
+    let rig = rig().await;
+    let refused = async |change: &dyn Fn(&mut Register), part: &str| {
+        let mut line = Security::off().dial(&rig.address, Purpose::Agent).await.unwrap();
+        let FromAgent::Register(mut register) = register(info("boot", 1), Vec::new()) else { unreachable!() };
+        change(&mut register);
+        line.send(&FromAgent::Register(register)).await.unwrap();
+        let FromMaster::Refuse { reason } = hear(&mut line).await else { panic!("{part}: admitted") };
+        assert!(reason.contains(part) && reason.len() < 400, "{reason:?} lacks {part:?}");
+    };
+    let fact = |name: &str| (name.to_owned(), crate::domain::AttributeValue::parse("x"));
+    refused(&|it| it.agent.hostname.clear(), "empty hostname").await;
+    refused(&|it| it.agent.hostname = "x".repeat(60_000), "hostname of 60000 bytes").await;
+    refused(&|it| it.agent.totals.cpus = Scalar::from_thousandths(u64::MAX), "cpus, at most").await;
+    refused(&|it| it.agent.totals.ports = raw_ports(&[(0, 65_535); 9]), "overlap").await;
+    refused(&|it| it.agent.totals.ports = raw_ports(&[(9, 3)]), "end before they begin").await;
+    refused(&|it| it.held_ports = raw_ports(&[(0, 65_535); 40_000]), "40000 ranges").await;
+    refused(&|it| it.held_ports = raw_ports(&[(5, 9), (7, 8)]), "5-9 and 7-8").await;
+    refused(
+        &|it| it.agent.attributes = (0..3_000).map(|at| fact(&format!("a{at}"))).collect(),
+        "3000 attributes",
+    )
+    .await;
+    let more = Resources { cpus: Scalar::from_thousandths(4_001), ..Resources::default() };
+    refused(&|it| it.agent.reserved = [("db".to_owned(), more.clone())].into(), "role db").await;
+    assert!(rig.store.snapshot().agents.is_empty());
+}
+
+#[tokio::test]
+async fn held_ports_that_cannot_be_end_the_connection_and_are_never_recorded() {
+    let rig = rig().await;
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut line).await;
+    assigned(&mut line).await;
+    let index = rig.store.snapshot().index;
+    line.send(&FromAgent::HeldPorts { ports: raw_ports(&[(5, 9), (7, 8)]) }).await.unwrap();
+    let ended = timeout(DEADLINE, line.receive::<FromMaster>()).await.unwrap();
+    assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");
+    assert_eq!(rig.store.snapshot().index, index);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attribute::Attributes;
 use super::resources::Resources;
+use super::role::Reserved;
 use super::{AgentId, Timestamp};
 
 /// What an agent says of itself when it registers.
@@ -18,6 +19,9 @@ pub struct AgentInfo {
     pub http: String,
     /// All that may be used by tasks.
     pub totals: Resources,
+    /// What of that is kept for roles.
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    pub reserved: Reserved,
     /// Facts for constraints.
     #[serde(default)]
     pub attributes: Attributes,

@@ -24,21 +24,30 @@ impl Constraint {
     /// What an agent has in the field, as rules compare it; nothing where it has no such fact.
     /// Source: spec 4.1.
     pub fn value_on(&self, agent: &AgentInfo) -> Option<String> {
-        match self.fact() {
-            HOSTNAME => Some(agent.hostname.clone()),
-            name => agent.attributes.get(name).map(AttributeValue::to_string),
-        }
+        attribute_on(&self.field, agent)
     }
 
     /// Which fact the field means: `@hostname`, or the name of an attribute. `@region` and
     /// `@zone` are the attributes `region` and `zone`.
     pub fn fact(&self) -> &str {
-        match self.field.as_str() {
-            "hostname" | HOSTNAME => HOSTNAME,
-            "@region" => "region",
-            "@zone" => "zone",
-            other => other,
-        }
+        fact_of(&self.field)
+    }
+}
+
+fn fact_of(field: &str) -> &str {
+    match field {
+        "hostname" | HOSTNAME => HOSTNAME,
+        "@region" => "region",
+        "@zone" => "zone",
+        other => other,
+    }
+}
+
+/// What an agent has in the field of a rule, as rules compare it; nothing where it has no such fact.
+pub fn attribute_on(field: &str, agent: &AgentInfo) -> Option<String> {
+    match fact_of(field) {
+        HOSTNAME => Some(agent.hostname.clone()),
+        name => agent.attributes.get(name).map(AttributeValue::to_string),
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod attribute;
+pub mod claim;
 pub mod constraint;
 pub mod container;
 pub mod deployment;
@@ -17,15 +18,17 @@ pub mod offer;
 pub mod pattern;
 pub mod policy;
 pub mod resources;
+pub mod role;
 pub mod run_spec;
 pub mod task;
 pub mod time;
 pub mod validate;
 pub mod violation;
+pub mod wish;
 
 pub use agent::{AgentInfo, Incarnation};
 pub use attribute::{AttributeValue, Attributes};
-pub use constraint::{Constraint, HOSTNAME, Operator};
+pub use constraint::{Constraint, HOSTNAME, Operator, attribute_on};
 pub use container::{
     Container, ContainerKind, DockerImage, Network, PortDefinition, PortMapping, Transport, Volume,
 };
@@ -39,7 +42,9 @@ pub use offer::Offer;
 pub use pattern::{Pattern, PatternError};
 pub use policy::{Backoff, KillSelection, Millionths, UnreachableStrategy, UpgradeStrategy};
 pub use resources::{PortRanges, Resources, Scalar};
+pub use role::{ANY_ROLE, Accepted, Pools, Reserved};
 pub use run_spec::{AppVersion, PortDemand, RunSpec, SpecChange};
 pub use task::{Exit, HealthResult, TaskState, TaskStatus, UpdateId};
 pub use time::{SpecVersion, Timestamp};
 pub use violation::Violation;
+pub use wish::{Affinity, Preference, Spread, Strategy, Target, Wanted, Wishes};

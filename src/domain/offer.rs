@@ -2,9 +2,10 @@
 
 use super::attribute::Attributes;
 use super::resources::Resources;
+use super::role::Reserved;
 use super::{AgentId, OfferId};
 
-/// Spare resources of one agent for one role at one state index. Derived, never stored.
+/// Spare resources of one agent at one state index, by role. Derived, never stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
     /// Agent and index.
@@ -13,10 +14,10 @@ pub struct Offer {
     pub agent: AgentId,
     /// Name of its machine.
     pub hostname: String,
-    /// Who it is for; `*` is anybody.
-    pub role: String,
-    /// What is spare; ports held by strangers are not.
+    /// What is spare and kept for nobody; ports held by strangers are not.
     pub spare: Resources,
+    /// What is spare of what is kept for roles; every role that the agent knows.
+    pub reserved: Reserved,
     /// Facts of the agent.
     pub attributes: Attributes,
     /// Whether it can run containers.

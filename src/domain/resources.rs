@@ -62,6 +62,16 @@ impl fmt::Display for Scalar {
     }
 }
 
+/// Most ranges of ports that an agent may have; each costs time at every placement there.
+pub const RANGES_MAX: usize = 1_024;
+
+/// Most ranges of ports that strangers may hold on an agent: as many as there can be.
+pub const HELD_RANGES_MAX: usize = 32_768;
+
+/// Largest amount of anything that an agent may claim: far above any machine, and so small that
+/// sums over all agents stay within 64 bits. In thousandths.
+pub const CLAIM_MAX: Scalar = Scalar(1_000_000_000_000);
+
 /// Ports as sorted, disjoint, inclusive ranges.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -80,6 +90,21 @@ impl PortRanges {
             }
         }
         Self(joined)
+    }
+
+    /// What is wrong with ranges that somebody else wrote, for people: too many, one that ends before it
+    /// begins, ranges out of order, or ranges that share a port. [`PortRanges::new`] makes none of these.
+    pub fn fault(&self, ranges_max: usize) -> Option<String> {
+        if self.0.len() > ranges_max {
+            return Some(format!("has {} ranges of ports, at most {ranges_max} are allowed", self.0.len()));
+        }
+        if let Some((from, to)) = self.0.iter().find(|(from, to)| from > to) {
+            return Some(format!("has ports {from}-{to}, which end before they begin"));
+        }
+        let shared = self.0.iter().zip(self.0.iter().skip(1)).find(|((_, end), (from, _))| from <= end);
+        shared.map(|((a, b), (c, d))| {
+            format!("has ports {a}-{b} and {c}-{d}, which overlap or are out of order")
+        })
     }
 
     /// From single ports.
@@ -125,13 +150,13 @@ impl PortRanges {
     /// These ports without `other`'s.
     #[must_use]
     pub fn minus(&self, other: &Self) -> Self {
-        let mut left = Vec::with_capacity(self.0.len() + other.0.len());
+        let mut left = Vec::with_capacity(self.0.len());
+        let mut cuts = other.0.as_slice();
         for &(from, to) in &self.0 {
             let mut next = u32::from(from);
-            for &(cut_from, cut_to) in &other.0 {
-                if cut_to < from || cut_from > to {
-                    continue;
-                }
+            // Both are sorted: what ends before this range ends before all that follow.
+            cuts = cuts.get(cuts.partition_point(|(_, end)| *end < from)..).unwrap_or_default();
+            for &(cut_from, cut_to) in cuts.iter().take_while(|(start, _)| *start <= to) {
                 if u32::from(cut_from) > next {
                     left.push((narrow(next), cut_from - 1));
                 }

@@ -10,6 +10,8 @@ use super::container::{Container, Network, PortDefinition};
 use super::health_check::HealthCheck;
 use super::policy::{Backoff, KillSelection, UnreachableStrategy, UpgradeStrategy};
 use super::resources::Scalar;
+use super::role::{ANY_ROLE, Accepted};
+use super::wish::Wishes;
 use super::{AppId, ContainerKind};
 
 /// Immutable content of one version of an app; defaults filled in, legacy forms translated.
@@ -39,7 +41,10 @@ pub struct RunSpec {
     pub executor: String,
     /// Placement rules.
     pub constraints: Vec<Constraint>,
-    /// Roles whose resources may be used; empty means any.
+    /// Soft wishes; nothing where the user wrote none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Wishes>,
+    /// Roles whose resources may be used; empty means `*` and the app's own.
     pub accepted_resource_roles: Vec<String>,
     /// Role the app runs for.
     pub role: String,
@@ -85,6 +90,7 @@ impl Default for RunSpec {
             gpus: Scalar::ZERO,
             executor: String::new(),
             constraints: Vec::new(),
+            placement: None,
             accepted_resource_roles: Vec::new(),
             role: "*".to_owned(),
             container: None,
@@ -125,6 +131,15 @@ pub enum PortDemand {
 }
 
 impl RunSpec {
+    /// Whose resources it may use. Source: Marathon's
+    /// `--accepted_resource_roles_default_behavior`, whose default is `any`.
+    pub fn accepted(&self) -> Accepted {
+        if self.accepted_resource_roles.is_empty() {
+            return Accepted::of([ANY_ROLE, &self.role]);
+        }
+        Accepted::of(self.accepted_resource_roles.iter().map(String::as_str))
+    }
+
     /// What changes from `old` to this. Source: spec 5.3, fields whose change restarts.
     pub fn change_from(&self, old: &Self) -> SpecChange {
         if self == old {

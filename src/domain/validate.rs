@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AppId, Constraint, ContainerKind, HealthCheck, HealthProtocol, Millionths, Network, Operator, Pattern,
-    RunSpec, Scalar, UnreachableStrategy, Violation,
+    ANY_ROLE, AppId, Constraint, ContainerKind, HealthCheck, HealthProtocol, Millionths, Network, Operator,
+    Pattern, RunSpec, Scalar, UnreachableStrategy, Violation,
 };
 
 /// Most copies of one app; each is a row in every master's memory.
@@ -45,7 +45,7 @@ pub fn run_spec(id: &AppId, spec: &RunSpec) -> Vec<Violation> {
     what_runs(spec, &mut broken);
     sizes(spec, &mut broken);
     amounts(spec, &mut broken);
-    roles(spec, &mut broken);
+    roles(id, spec, &mut broken);
     surroundings(spec, &mut broken);
     ports(spec, &mut broken);
     for (at, check) in spec.health_checks.iter().enumerate() {
@@ -55,6 +55,7 @@ pub fn run_spec(id: &AppId, spec: &RunSpec) -> Vec<Violation> {
     policies(spec, &mut broken);
     labels(spec, &mut broken);
     constraints(spec, &mut broken);
+    broken.0.extend(spec.placement.iter().flat_map(|wishes| wishes.faults(id)));
     if spec.dependencies.contains(id.as_str()) {
         broken.rule("/", "Dependency graph has cyclic dependencies.");
     }
@@ -147,17 +148,28 @@ fn amounts(spec: &RunSpec, broken: &mut Broken) {
     broken.unless(gpus_fit, "/gpus", "GPU resources only work with the Mesos containerizer");
 }
 
-fn roles(spec: &RunSpec, broken: &mut Broken) {
-    if spec.role != "*" {
-        broken.rule("/role", "roles are not supported by this version yet; use \"*\" or leave it out");
+/// An app runs for everybody's role or for that of its top-level group. Source: spec 2.1, `role`,
+/// `acceptedResourceRoles`; Marathon also keeps a role that the app has, which cannot differ here.
+fn roles(id: &AppId, spec: &RunSpec, broken: &mut Broken) {
+    let role = spec.role.as_str();
+    let group = top_level_group(id);
+    if role != ANY_ROLE && Some(role) != group {
+        let known: Vec<&str> = std::iter::once(ANY_ROLE).chain(group).collect();
+        broken.rule("/role", format!("is not one of ({})", known.join(",")));
     }
     let accepted = &spec.accepted_resource_roles;
-    if accepted.iter().any(|role| role != "*" && *role != spec.role) {
-        let message = format!("acceptedResourceRoles can only contain * and {}", spec.role);
+    if accepted.iter().any(|other| other != ANY_ROLE && other != role) {
+        let message = format!("acceptedResourceRoles can only contain * and {}", shortened(role));
         broken.rule("/acceptedResourceRoles", message);
     }
-    let is_plain = matches!(accepted.as_slice(), [] | [_]);
+    let is_plain = all_differ(accepted.iter().map(String::as_str));
     broken.unless(is_plain, "/acceptedResourceRoles", "must name each role once");
+}
+
+/// The group directly below the root that an app is in; nothing for an app at the root.
+fn top_level_group(id: &AppId) -> Option<&str> {
+    let (group, _) = id.as_str().strip_prefix('/')?.split_once('/')?;
+    Some(group)
 }
 
 fn surroundings(spec: &RunSpec, broken: &mut Broken) {
@@ -472,6 +484,27 @@ mod tests {
         check(|spec| bridged(spec, vec![mapping(80, "A")]), &["/container/portMappings(0)/name"]);
         let stranger = PortMapping { network_names: vec!["x".to_owned()], ..PortMapping::default() };
         check(|spec| bridged(spec, vec![stranger]), &["/container/portMappings(0)/networkNames"]);
+    }
+
+    #[test]
+    fn an_app_runs_for_everybody_or_for_its_top_level_group() {
+        #[track_caller]
+        fn check(id: &str, role: &str, accepted: &[&str], wanted: &[&str]) {
+            let accepted_resource_roles = accepted.iter().map(|role| (*role).to_owned()).collect();
+            let spec = RunSpec { role: role.to_owned(), accepted_resource_roles, ..spec() };
+            let broken = run_spec(&AppId::parse(id).unwrap(), &spec);
+            let found: Vec<String> = broken.iter().map(ToString::to_string).collect();
+            assert_eq!(found.len(), wanted.len(), "{found:?}");
+            assert!(found.iter().zip(wanted).all(|(found, wanted)| found.contains(wanted)), "{found:?}");
+        }
+        check("/db/one", "db", &[], &[]);
+        check("/db/deep/one", "db", &["db", "*"], &[]);
+        check("/db/one", "*", &["*"], &[]);
+        check("/db/one", "ml", &[], &["is not one of (*,db)"]);
+        check("/db", "db", &[], &["is not one of (*)"]);
+        check("/db/one", "*", &["db"], &["acceptedResourceRoles can only contain * and *"]);
+        check("/db/one", "db", &["*", "ml"], &["acceptedResourceRoles can only contain * and db"]);
+        check("/db/one", "db", &["db", "db"], &["must name each role once"]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::suspects::Avoided;
 use super::term::instant_of;
 use super::{Controller, LeaderStats, LeaderStore, RollCall, Unrecorded};
+use crate::domain::Strategy;
 use crate::scheduler::Book;
 use crate::state::Command;
 use crate::telemetry::SchedulingMetrics;
@@ -33,8 +34,9 @@ impl Scheduling {
         roll_call: RollCall,
         stats: Arc<LeaderStats>,
         metrics: SchedulingMetrics,
+        strategy: Strategy,
     ) -> Self {
-        Self { store, roll_call, avoided: Avoided::default(), stats, metrics, book: Book::default() }
+        Self { store, roll_call, avoided: Avoided::default(), stats, metrics, book: Book::new(strategy) }
     }
 
     async fn cycle(&mut self) -> Result<Option<Instant>, Unrecorded> {

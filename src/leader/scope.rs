@@ -18,7 +18,7 @@ use super::resilience::{ResilienceBoard, Watchman};
 use super::scheduling::Scheduling;
 use super::tend::tend;
 use super::{Controller, LeaderStats, LeaderStore, RollCall, Unrecorded};
-use crate::domain::ClusterId;
+use crate::domain::{ClusterId, Strategy};
 use crate::state::Command;
 use crate::store::{Leadership, StateStore};
 use crate::telemetry::SchedulingMetrics;
@@ -47,6 +47,8 @@ pub struct LeaderScope {
     pub metrics: SchedulingMetrics,
     /// Where it shows which agents could be lost.
     pub resilience: Arc<ResilienceBoard>,
+    /// What apps get that wish for no strategy.
+    pub strategy: Strategy,
 }
 
 impl LeaderScope {
@@ -101,7 +103,7 @@ impl LeaderScope {
             Duty::new(store(), Instances::new),
             Duty::new(store(), |store| {
                 let roll_call = RollCall::new(contacts(), self.limits);
-                Scheduling::new(store, roll_call, stats(), self.metrics.clone())
+                Scheduling::new(store, roll_call, stats(), self.metrics.clone(), self.strategy)
             }),
             Duty::new(store(), Reaper::new),
             Duty::new(store(), |store| {

@@ -92,6 +92,7 @@ impl Cluster {
             stats: Arc::clone(&stats),
             metrics: Registry::master().scheduling(),
             resilience: Arc::new(board),
+            strategy: Default::default(),
         };
         let leader = Some(spawn(scope.run(shutdown.clone())));
         let mut cluster = Self { store, clock, played, stats, resilience, shutdown, leader, deployments: 0 };

@@ -45,7 +45,7 @@ pub struct Waiting {
 /// agents do not suit those that fit nowhere. Pure: the same view and moment give the same
 /// report. Costs as much as there are agents and instances.
 pub fn run_cycle(view: &SchedulingView<'_>, now: Timestamp) -> CycleReport {
-    let mut report = Book::default().cycle(view.state, &view.excluded, now);
+    let mut report = Book::new(view.strategy).cycle(view.state, &view.excluded, now);
     count_rejections(view, &mut report);
     report
 }

@@ -107,6 +107,36 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_for_others_is_told_with_numbers() {
+        let mut ground = Playground::default();
+        ground.record(vec![
+            an_agent("a1").cpus(4.0).keep("db", 2.0, 64.0, None).register(),
+            an_agent("a2").cpus(2.0).register(),
+            an_agent("a3").ports(31_000, 31_003).keep("db", 0.0, 0.0, Some((31_000, 31_002))).register(),
+            an_agent("a4").cpus(9.0).register(),
+        ]);
+        let app = an_app("/web").cpus(3.0).any_ports(2);
+        ground.put(&app);
+        let of_web = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
+        let details: Vec<&str> = of_web.unused.iter().map(|unused| unused.detail.as_str()).collect();
+        assert_eq!(
+            details,
+            [
+                "needs 3 cpus: of 4 spare 2 are reserved for db, and the app accepts only *",
+                "needs 3 cpus, 2 are spare",
+                "needs 2 host ports: of 4 spare 3 are reserved for db, and the app accepts only *",
+            ]
+        );
+        assert_eq!((of_web.summary[0].declined, of_web.suitable), (2, 1));
+        let app = an_app("/db/one").role("db").accepts(&["db"]).cpus(2.0);
+        ground.put(&app);
+        let of_db = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
+        assert_eq!((of_db.summary[0].reason, of_db.summary[0].declined), (Reason::UnfulfilledRole, 3));
+        let detail = &of_db.unused[0].detail;
+        assert_eq!(detail, "needs 2 cpus: of 2 spare 2 are unreserved, and the app accepts only db");
+    }
+
+    #[test]
     fn a_suspect_is_counted_as_one_that_takes_no_new_tasks() {
         let mut ground = Playground::with_agents(2);
         let app = an_app("/web");

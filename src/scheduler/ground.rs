@@ -1,6 +1,8 @@
 //! The working copy of a cycle: what each agent has to spare, less what the cycle placed.
 
-use crate::domain::{AgentId, Resources};
+use std::borrow::Cow;
+
+use crate::domain::{Accepted, AgentId, Pools, Reserved, Resources};
 use crate::state::{AgentRow, Placement, Presence};
 
 use super::SchedulingView;
@@ -9,9 +11,30 @@ use super::SchedulingView;
 #[derive(Clone, Debug)]
 pub(super) struct Plot<'a> {
     pub(super) agent: &'a AgentRow,
+    /// Of all roles together.
     pub(super) spare: Resources,
+    /// The same by role; nothing where all is unreserved.
+    pub(super) pools: Option<Pools>,
     /// Gets nothing now.
     pub(super) is_excluded: bool,
+}
+
+impl Plot<'_> {
+    /// What an app with these roles may use of what is spare.
+    pub(super) fn open_to(&self, accepted: &Accepted) -> Cow<'_, Resources> {
+        match &self.pools {
+            Some(pools) => Cow::Owned(pools.open_to(accepted)),
+            None if accepted.unreserved => Cow::Borrowed(&self.spare),
+            None => Cow::Owned(Resources::default()),
+        }
+    }
+
+    fn take(&mut self, resources: &Resources, drawn: &Reserved) {
+        self.spare = self.spare.minus(resources);
+        if let Some(pools) = &mut self.pools {
+            pools.take(resources, drawn);
+        }
+    }
 }
 
 /// Agents that can be reached, in id order.
@@ -26,6 +49,7 @@ impl<'a> Ground<'a> {
         let plot = |agent: &'a AgentRow| Plot {
             agent,
             spare: agent.spare(),
+            pools: agent.pools(),
             is_excluded: view.excluded.contains(&agent.info.id),
         };
         Self { plots: present.map(|agent| plot(agent)).collect() }
@@ -35,7 +59,7 @@ impl<'a> Ground<'a> {
     pub(super) fn take(&mut self, placement: &Placement) {
         let at = self.position(&placement.agent);
         if let Some(plot) = at.and_then(|at| self.plots.get_mut(at)) {
-            plot.spare = plot.spare.minus(&placement.resources);
+            plot.take(&placement.resources, &placement.drawn);
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::offers::ANY_ROLE;
+use super::ports;
 use super::rules::Rules;
 use crate::domain::{
-    AgentId, AppId, AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar,
+    Accepted, AgentId, AppId, AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar,
 };
 use crate::state::ClusterState;
 
@@ -19,8 +19,8 @@ pub(super) struct Need {
     pub(super) ports: Vec<PortDemand>,
     /// Runs from an image.
     pub(super) image: bool,
-    /// Takes resources of any role.
-    pub(super) any_role: bool,
+    /// Whose resources it takes.
+    pub(super) accepted: Accepted,
     /// Its placement rules, and where its instances are already.
     pub(super) rules: Rules,
     /// Agents that an instance of the app is moving away from.
@@ -39,6 +39,15 @@ impl Need {
         }
     }
 
+    /// Whether so much is enough.
+    pub(super) fn fits(&self, spare: &Resources) -> bool {
+        spare.cpus >= self.cpus
+            && spare.mem >= self.mem
+            && spare.disk >= self.disk
+            && spare.gpus >= self.gpus
+            && ports::fit(&self.ports, &spare.ports)
+    }
+
     pub(super) fn of(state: &ClusterState, content: &AppVersion) -> Self {
         let left = left_by(state, &content.app);
         Self { rules: Rules::of(state, content, None), left, ..Self::without_rules(&content.spec) }
@@ -46,7 +55,6 @@ impl Need {
 
     /// Of a content whose rules somebody else judges.
     pub(super) fn without_rules(spec: &RunSpec) -> Self {
-        let roles = &spec.accepted_resource_roles;
         Self {
             cpus: spec.cpus,
             mem: spec.mem,
@@ -54,7 +62,7 @@ impl Need {
             gpus: spec.gpus,
             ports: spec.port_demands(),
             image: spec.image().is_some(),
-            any_role: roles.is_empty() || roles.iter().any(|role| role == ANY_ROLE),
+            accepted: spec.accepted(),
             rules: Rules::default(),
             left: BTreeSet::new(),
         }

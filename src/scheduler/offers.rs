@@ -2,11 +2,8 @@
 
 use super::ground::{Ground, Plot};
 use super::{SchedulingView, Suspects, Suspicion};
-use crate::domain::{AgentId, Offer, OfferId};
+use crate::domain::{AgentId, Offer, OfferId, Reserved};
 use crate::state::ClusterState;
-
-/// The role of resources that are nobody's in particular.
-pub(super) const ANY_ROLE: &str = "*";
 
 /// What agents offer, and which of them offer nothing though they are recorded as registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +43,16 @@ pub fn make_offers(state: &ClusterState, suspects: &Suspects) -> Offers {
 
 pub(super) fn offer_of(index: u64, plot: &Plot<'_>) -> Offer {
     let info = &plot.agent.info;
+    let (spare, reserved) = match &plot.pools {
+        Some(pools) => (pools.unreserved.clone(), pools.reserved.clone()),
+        None => (plot.spare.clone(), Reserved::new()),
+    };
     Offer {
         id: OfferId::new(format!("{}-O{index}", info.id)),
         agent: info.id.clone(),
         hostname: info.hostname.clone(),
-        role: ANY_ROLE.to_owned(),
-        spare: plot.spare.clone(),
+        spare,
+        reserved,
         attributes: info.attributes.clone(),
         has_docker: info.has_docker,
     }
@@ -71,7 +72,7 @@ mod tests {
         assert_eq!(offers.len(), 2);
         assert_eq!(offers.iter().filter(|offer| offer.spare.cpus.thousandths() == 0).count(), 1);
         assert_eq!(offers.iter().map(|offer| offer.spare.ports.count()).sum::<u32>(), 1_999);
-        assert!(offers.iter().all(|offer| offer.role == "*"));
+        assert!(offers.iter().all(|offer| offer.reserved.is_empty()));
         assert_eq!(offers[0].id.as_str(), format!("a1-O{}", ground.state.index));
     }
 

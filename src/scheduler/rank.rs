@@ -22,6 +22,11 @@ pub(super) fn score(totals: (Scalar, Scalar), spare: (Scalar, Scalar), lot: u16)
     u32::try_from(free << 16).unwrap_or(u32::MAX) | u32::from(lot)
 }
 
+/// The lot that is in a score.
+pub(super) fn lot_of(score: u32) -> u16 {
+    u16::try_from(score & u32::from(u16::MAX)).unwrap_or(0)
+}
+
 /// How full an agent is, of cpus or of memory, whichever is fuller; in millionths.
 pub(super) fn load(totals: (Scalar, Scalar), spare: (Scalar, Scalar)) -> u64 {
     share(totals.0, spare.0).max(share(totals.1, spare.1))

@@ -8,10 +8,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ground::{Ground, Plot};
+use super::judge::{Judge, Part};
 use super::launch_queue::waiting;
 use super::matcher::Need;
-use super::{SchedulingView, Suspects, Suspicion, ports, rank};
-use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, TaskId, Timestamp};
+use super::{SchedulingView, Suspects, Suspicion, feasibility, ports, rank};
+use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, Strategy, TaskId, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
 /// Running tasks whose place is explained; the rest of an app's tasks stand for the same reasons.
@@ -76,8 +77,8 @@ pub enum Lack {
     Unreachable,
     /// The agent counts as there and gets nothing now.
     Contact(Suspicion),
-    /// The app takes no resources of role `*`.
-    Role,
+    /// Enough is spare, but too much of it for roles that the app does not accept; in words.
+    Role(String),
     /// An image is wanted and the agent runs no containers.
     Containers,
     /// An instance of the app moves away from the agent.
@@ -151,7 +152,7 @@ impl Lack {
             Self::Unreachable => "unreachable".to_owned(),
             Self::Contact(Suspicion::Drained) => "drained".to_owned(),
             Self::Contact(_) => "contact".to_owned(),
-            Self::Role => "role".to_owned(),
+            Self::Role(_) => "role".to_owned(),
             Self::Containers => "containers".to_owned(),
             Self::Left => "moving".to_owned(),
             Self::Constraint(at, _) => format!("constraints({at})"),
@@ -165,7 +166,7 @@ impl Lack {
         match self {
             Self::Unreachable => "the agent cannot be reached".to_owned(),
             Self::Contact(suspicion) => suspicion.sentence(),
-            Self::Role => "the app accepts no resources of role *".to_owned(),
+            Self::Role(kept) => kept.clone(),
             Self::Containers => "needs an image, the agent runs no containers".to_owned(),
             Self::Left => "an instance of the app moves away from the agent".to_owned(),
             Self::Constraint(_, objection) => objection.clone(),
@@ -314,7 +315,8 @@ fn count(agents: usize) -> String {
     if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
 }
 
-/// How one agent compares for one instance: fewer siblings are better, then a greater rank.
+/// How one agent compares for one instance: for apps with wishes the most points first, for others
+/// the fewest siblings and then the greatest rank.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Score {
     /// Which.
@@ -327,12 +329,23 @@ pub struct Score {
     pub load: u64,
     /// What the cycle compares among equal siblings: the free share, then a lot drawn by the id.
     pub rank: u32,
+    /// What soft wishes or bin-packing say, where the app has any: then the sum of their points
+    /// decides, and of equal ones the lot.
+    pub wishes: Option<Vec<Part>>,
 }
 
 impl Score {
+    /// The sum of all points, in thousandths; 0 where there are no wishes.
+    pub fn points(&self) -> i64 {
+        self.wishes.iter().flatten().map(|part| part.points).sum()
+    }
+
     /// The best comes first, as the cycle takes them.
-    fn order(&self) -> (u32, Reverse<u32>, &AgentId) {
-        (self.siblings, Reverse(self.rank), &self.agent)
+    fn order(&self) -> (Reverse<i64>, u32, Reverse<u32>, &AgentId) {
+        match self.wishes {
+            Some(_) => (Reverse(self.points()), 0, Reverse(rank::lot_of(self.rank).into()), &self.agent),
+            None => (Reverse(0), self.siblings, Reverse(self.rank), &self.agent),
+        }
     }
 }
 
@@ -349,13 +362,14 @@ pub struct Placed {
     pub runners_up: Vec<Score>,
 }
 
-/// Explains the places of one app as of `state`, where suspects get nothing; nothing for an app
-/// that does not exist.
+/// Explains the places of one app as of `state`, where suspects get nothing and apps without a
+/// strategy get `cluster`; nothing for an app that does not exist.
 pub fn explain(
     state: &ClusterState,
     app: &AppId,
     suspects: &Suspects,
     now: Timestamp,
+    cluster: Strategy,
 ) -> Option<Explanation> {
     let current = state.current(app)?;
     let queued: Vec<_> = waiting(state, now).into_iter().filter(|queued| queued.app == app).collect();
@@ -371,7 +385,7 @@ pub fn explain(
         agents.map(|agent| verdict(&need, content, agent, suspicion(agent), plot_of(agent))).collect();
     let needs = need.resources(&[]);
     let is_waiting = !queued.is_empty();
-    let (placed, placed_left_out) = placed(state, app, &ground);
+    let (placed, placed_left_out) = placed(state, app, &ground, cluster);
     Some(Explanation {
         index: state.index,
         app: app.clone(),
@@ -404,9 +418,6 @@ fn verdict(
     } else if let Some(suspicion) = suspicion {
         lacks.push(Lack::Contact(suspicion));
     }
-    if !need.any_role {
-        lacks.push(Lack::Role);
-    }
     if need.image && !agent.info.has_docker {
         lacks.push(Lack::Containers);
     }
@@ -416,27 +427,32 @@ fn verdict(
     let objections = (0..content.spec.constraints.len())
         .filter_map(|at| Some(Lack::Constraint(at, need.rules.objection_of(at, &agent.info)?)));
     lacks.extend(objections);
-    if let Some(plot) = plot {
-        lacks.extend(lacking_resources(need, plot));
+    match plot {
+        Some(plot) if feasibility::is_kept_for_others(need, plot) => {
+            lacks.push(Lack::Role(feasibility::kept_for_others(need, plot)));
+        }
+        Some(plot) => lacks.extend(lacking_resources(need, plot)),
+        None => {}
     }
     Verdict { agent: agent.info.id.clone(), hostname: agent.info.hostname.clone(), lacks }
 }
 
 fn lacking_resources(need: &Need, plot: &Plot<'_>) -> Vec<Lack> {
     let needs = need.resources(&[]);
-    let short = |amount: &Amount| amount.of(&needs) > amount.of(&plot.spare);
+    let open = plot.open_to(&need.accepted);
+    let short = |amount: &Amount| amount.of(&needs) > amount.of(&open);
     let mut lacks: Vec<Lack> = Amount::ALL
         .into_iter()
         .filter(short)
-        .map(|amount| Lack::Amount(amount, amount.of(&needs), amount.of(&plot.spare)))
+        .map(|amount| Lack::Amount(amount, amount.of(&needs), amount.of(&open)))
         .collect();
-    if !ports::fit(&need.ports, &plot.spare.ports) {
+    if !ports::fit(&need.ports, &open.ports) {
         let fixed = need.ports.iter().filter_map(|demand| match demand {
             PortDemand::Exactly(port) => Some(*port),
             PortDemand::Any => None,
         });
-        let taken: BTreeSet<u16> = fixed.filter(|port| !plot.spare.ports.contains(*port)).collect();
-        let spare = plot.spare.ports.count();
+        let taken: BTreeSet<u16> = fixed.filter(|port| !open.ports.contains(*port)).collect();
+        let spare = open.ports.count();
         lacks.push(Lack::Ports { needed: need.ports.len(), spare, taken: taken.into_iter().collect() });
     }
     lacks
@@ -508,20 +524,15 @@ fn changes(need: &Need, content: &AppVersion, needs: &Resources, verdicts: &[Ver
         single.iter().filter(|lack| matches!(lack, Lack::Contact(why) if why.is_about_hearing())).count();
     changes.extend((agents > 0).then_some(Change::Return { agents }));
     changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
-    if need.any_role {
-        let fixed = need.ports.iter().filter_map(|demand| match demand {
-            PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
-            PortDemand::Any => None,
-        });
-        let engine = need.image.then(|| "a Docker engine".to_owned());
-        let of_itself: Vec<String> = engine.into_iter().chain(fixed).collect();
-        let facts = need.rules.wanted_of_a_new_agent().map(|facts| [of_itself, facts].concat());
-        changes.extend(facts.map(|facts| Change::Add {
-            needs: needs.clone(),
-            ports: need.ports.len(),
-            facts,
-        }));
-    }
+    let fixed = need.ports.iter().filter_map(|demand| match demand {
+        PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
+        PortDemand::Any => None,
+    });
+    let engine = need.image.then(|| "a Docker engine".to_owned());
+    let role = (!need.accepted.unreserved).then(|| format!("reserved for {}", need.accepted.list()));
+    let of_itself: Vec<String> = role.into_iter().chain(engine).chain(fixed).collect();
+    let facts = need.rules.wanted_of_a_new_agent().map(|facts| [of_itself, facts].concat());
+    changes.extend(facts.map(|facts| Change::Add { needs: needs.clone(), ports: need.ports.len(), facts }));
     changes
 }
 
@@ -550,7 +561,7 @@ fn changes_of_ports(single: &[&Lack]) -> Vec<Change> {
 
 /// Why running tasks are where they are: how their agents compare with the best others, each
 /// task taken away in thought. Says of how many more nothing is told.
-fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> (Vec<Placed>, usize) {
+fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>, cluster: Strategy) -> (Vec<Placed>, usize) {
     let mut siblings: BTreeMap<&AgentId, u32> = BTreeMap::new();
     let tasks = state.instances_of(app).filter_map(|row| row.task.as_ref());
     for task in tasks.filter(|task| task.is_live()) {
@@ -558,8 +569,8 @@ fn placed(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> (Vec<Placed
     }
     let running: Vec<&InstanceRow> =
         state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
-    let told: Vec<Placed> =
-        running.iter().take(PLACED_MAX).filter_map(|row| placed_one(state, row, ground, &siblings)).collect();
+    let tell = |row: &&InstanceRow| placed_one(state, row, ground, &siblings, cluster);
+    let told: Vec<Placed> = running.iter().take(PLACED_MAX).filter_map(tell).collect();
     let left_out = running.len().saturating_sub(told.len());
     (told, left_out)
 }
@@ -569,23 +580,27 @@ fn placed_one(
     row: &InstanceRow,
     ground: &Ground<'_>,
     siblings: &BTreeMap<&AgentId, u32>,
+    cluster: Strategy,
 ) -> Option<Placed> {
     let task = row.task.as_ref()?;
-    let need = Need::without(state, state.content_of(row)?, &row.id);
-    let score = |plot: &Plot<'_>, siblings: u32| {
+    let content = state.content_of(row)?;
+    let need = Need::without(state, content, &row.id);
+    let mut judge = Judge::in_state(state, content, cluster, &[], Some(row));
+    let mut score = |plot: &Plot<'_>, siblings: u32| {
         let info = &plot.agent.info;
         let (totals, spare) = (&info.totals, &plot.spare);
         let (totals, spare) = ((totals.cpus, totals.mem), (spare.cpus, spare.mem));
         let load = rank::load(totals, spare);
         let rank = rank::score(totals, spare, rank::lot(&info.id));
-        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, rank }
+        let wishes = judge.as_mut().map(|judge| judge.parts(info, load, siblings));
+        Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, rank, wishes }
     };
     let others = |agent: &AgentId| siblings.get(agent).copied().unwrap_or(0);
     let at = ground.position(&task.agent)?;
     let mut own = ground.plots.get(at)?.clone();
     own.spare = own.spare.plus(&task.resources);
     let here = score(&own, others(&task.agent).saturating_sub(1));
-    let suits = |plot: &Plot<'_>| super::feasibility::check(&need, plot).is_ok();
+    let suits = |plot: &Plot<'_>| feasibility::check(&need, plot).is_ok();
     let mut runners_up: Vec<Score> = ground
         .plots
         .iter()

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::domain::AgentId;
+use crate::domain::{AgentId, Strategy};
 use crate::state::ClusterState;
 
 /// Agents that get nothing now though they are recorded as registered, and why.
@@ -76,12 +76,14 @@ pub struct SchedulingView<'a> {
     pub state: &'a ClusterState,
     /// Agents to avoid: silent for a while, or not heard of since this master leads.
     pub excluded: BTreeSet<AgentId>,
+    /// What apps get that wish for none.
+    pub strategy: Strategy,
 }
 
 impl<'a> SchedulingView<'a> {
-    /// Of one state, without these agents.
+    /// Of one state, without these agents; apps are spread.
     pub fn of(state: &'a ClusterState, excluded: BTreeSet<AgentId>) -> Self {
-        Self { state, excluded }
+        Self { state, excluded, strategy: Strategy::default() }
     }
 
     /// Of one state, without suspects.

@@ -1,10 +1,16 @@
 //! Settings of one agent, in Mesos' own syntax where Mesos had one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::values::{self, Exposure};
 use super::{Address, AgentFlags, BadSetting, LogSettings};
-use crate::domain::{AttributeValue, Attributes, PortRanges, Scalar};
+use crate::domain::{
+    ANY_ROLE, AttributeValue, Attributes, PortRanges, Reserved, Resources, Scalar, claim, role,
+};
+
+/// Most characters of a wrong value that a sentence gives back.
+const SHOWN_CHARS_MAX: usize = 100;
 
 /// What `platformd agent` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ pub struct ResourceSettings {
     pub gpus: Option<Scalar>,
     /// Host ports for tasks.
     pub ports: Option<PortRanges>,
+    /// What is kept for roles, beside all that.
+    pub reserved: Reserved,
 }
 
 /// What containers may ask for beyond the harmless.
@@ -123,48 +131,110 @@ pub(super) fn runtime(given: Option<&str>) -> Result<Runtime, BadSetting> {
     }
 }
 
-/// Reads `cpus:4;mem:8192;disk:10000;gpus:1;ports:[31000-32000]`.
-/// Source: Mesos, "Attributes and resources".
+/// Reads `cpus:4;mem:8192;disk:10000;gpus:1;ports:[31000-32000]`, where `cpus(db):2` is kept for
+/// the role `db`. What is said only for roles has nothing that is unreserved, and is not measured.
+/// Source: Mesos, "Attributes and resources", "Roles".
 pub(super) fn resources(given: Option<String>) -> Result<ResourceSettings, BadSetting> {
-    let mut said = ResourceSettings::default();
-    let Some(raw) = given else { return Ok(said) };
-    let bad = |expected: String| BadSetting::new("--resources", raw.as_str(), expected);
+    let Some(raw) = given else { return Ok(ResourceSettings::default()) };
+    let bad = |expected: String| BadSetting::new("--resources", shown(&raw), expected);
+    let mut by_role: BTreeMap<&str, ResourceSettings> = BTreeMap::new();
     for item in raw.split(';').map(str::trim).filter(|item| !item.is_empty()) {
-        let Some((name, value)) = item.split_once(':') else {
+        let Some((key, value)) = item.split_once(':') else {
             return Err(bad(format!(
-                "{item:?} has no colon; expected 'cpus:4;mem:8192;ports:[31000-32000]'"
+                "{:?} has no colon; expected 'cpus:4;mem:8192;ports:[31000-32000]'",
+                shown(item)
             )));
         };
-        let (name, value) = (name.trim(), value.trim());
-        let is_repeated = match name {
-            "cpus" => said.cpus.replace(amount(value).map_err(&bad)?).is_some(),
-            "mem" => said.mem.replace(amount(value).map_err(&bad)?).is_some(),
-            "disk" => said.disk.replace(amount(value).map_err(&bad)?).is_some(),
-            "gpus" => said.gpus.replace(amount(value).map_err(&bad)?).is_some(),
-            "ports" => said.ports.replace(port_ranges(value).map_err(&bad)?).is_some(),
-            other => {
-                return Err(bad(format!(
-                    "{other:?} is no resource known here; expected cpus, mem, disk, gpus or ports"
-                )));
-            }
-        };
+        let (name, role) = role_of(key.trim()).map_err(&bad)?;
+        let is_repeated = by_role.entry(role).or_default().put(name, value.trim()).map_err(&bad)?;
         if is_repeated {
-            return Err(bad(format!("{name} is named twice; expected it once")));
+            return Err(bad(format!("{} is named twice; expected it once", shown(key.trim()))));
         }
+    }
+    let mut said = by_role.remove(ANY_ROLE).unwrap_or_default();
+    for (role, part) in by_role {
+        said.keep(role, part).map_err(&bad)?;
     }
     Ok(said)
 }
 
+/// `cpus(db)` is cpus for the role db, `cpus` is for everybody.
+fn role_of(key: &str) -> Result<(&str, &str), String> {
+    let Some((name, rest)) = key.split_once('(') else { return Ok((key, ANY_ROLE)) };
+    let wrong = || format!("{:?} names no role; expected cpus or cpus(ROLE)", shown(key));
+    let role = rest.strip_suffix(')').ok_or_else(wrong)?.trim();
+    match role::role_fault(role) {
+        Some(fault) => Err(format!("{:?} cannot be: {fault}", shown(key))),
+        None => Ok((name.trim(), role)),
+    }
+}
+
+impl ResourceSettings {
+    /// Takes one amount as it was said; says whether it was said before.
+    fn put(&mut self, name: &str, value: &str) -> Result<bool, String> {
+        Ok(match name {
+            "cpus" => self.cpus.replace(amount(value)?).is_some(),
+            "mem" => self.mem.replace(amount(value)?).is_some(),
+            "disk" => self.disk.replace(amount(value)?).is_some(),
+            "gpus" => self.gpus.replace(amount(value)?).is_some(),
+            "ports" => self.ports.replace(port_ranges(value)?).is_some(),
+            other => {
+                return Err(format!(
+                    "{:?} is no resource known here; expected cpus, mem, disk, gpus or ports",
+                    shown(other)
+                ));
+            }
+        })
+    }
+
+    /// Keeps `part` for a role. What is said for roles alone has no unreserved rest.
+    fn keep(&mut self, role: &str, part: Self) -> Result<(), String> {
+        fn said<T: Clone + Default>(all: &mut Option<T>, part: Option<T>) -> T {
+            if part.is_some() {
+                all.get_or_insert_with(T::default);
+            }
+            part.unwrap_or_default()
+        }
+        let kept = Resources {
+            cpus: said(&mut self.cpus, part.cpus),
+            mem: said(&mut self.mem, part.mem),
+            disk: said(&mut self.disk, part.disk),
+            gpus: said(&mut self.gpus, part.gpus),
+            ports: said(&mut self.ports, part.ports),
+        };
+        let others = self
+            .reserved
+            .values()
+            .fold(self.ports.clone().unwrap_or_default(), |sum, other| sum.plus(&other.ports));
+        let shared = kept.ports.minus(&kept.ports.minus(&others));
+        if shared != PortRanges::default() {
+            return Err(format!(
+                "ports {shared} of role {role} are named for others, too; expected each once"
+            ));
+        }
+        self.reserved.insert(role.to_owned(), kept);
+        Ok(())
+    }
+}
+
+/// As much of what was given as a line holds.
+fn shown(raw: &str) -> String {
+    let start: String = raw.chars().take(SHOWN_CHARS_MAX).collect();
+    if start.len() < raw.len() { format!("{start}...") } else { start }
+}
+
 fn amount(raw: &str) -> Result<Scalar, String> {
     raw.parse::<f64>().ok().and_then(Scalar::from_f64).ok_or_else(|| {
+        let raw = shown(raw);
         format!("{raw:?} is no amount; expected a number of 0 or more, memory and disk in MiB")
     })
 }
 
 fn port_ranges(raw: &str) -> Result<PortRanges, String> {
-    let wrong = || format!("{raw:?} are no ports; expected ranges such as [31000-31999,32500-32600]");
+    let wrong =
+        || format!("{:?} are no ports; expected ranges such as [31000-31999,32500-32600]", shown(raw));
     let inner = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']')).ok_or_else(wrong)?;
-    let mut ranges = Vec::new();
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
     for part in inner.split(',').map(str::trim).filter(|part| !part.is_empty()) {
         let (from, to) = part.split_once('-').ok_or_else(wrong)?;
         let (Ok(from), Ok(to)) = (from.trim().parse::<u16>(), to.trim().parse::<u16>()) else {
@@ -172,6 +242,9 @@ fn port_ranges(raw: &str) -> Result<PortRanges, String> {
         };
         if from == 0 || from > to {
             return Err(wrong());
+        }
+        if let Some((other, end)) = ranges.iter().find(|(other, end)| from <= *end && *other <= to) {
+            return Err(format!("{from}-{to} overlaps {other}-{end}; expected each port once"));
         }
         ranges.push((from, to));
     }
@@ -185,15 +258,18 @@ pub(super) fn attributes(given: Option<String>) -> Result<Attributes, BadSetting
     for item in raw.split(';').map(str::trim).filter(|item| !item.is_empty()) {
         let pair = item.split_once(':').map(|(name, value)| (name.trim(), value.trim()));
         let Some((name, value)) = pair.filter(|(name, value)| !name.is_empty() && !value.is_empty()) else {
-            let expected = format!("{item:?} is no fact; expected 'rack:r1;zone:a'");
-            return Err(BadSetting::new("--attributes", raw, expected));
+            let expected = format!("{:?} is no fact; expected 'rack:r1;zone:a'", shown(item));
+            return Err(BadSetting::new("--attributes", shown(&raw), expected));
         };
         if facts.insert(name.to_owned(), AttributeValue::parse(value)).is_some() {
-            let expected = format!("{name} is named twice; expected it once");
-            return Err(BadSetting::new("--attributes", raw, expected));
+            let expected = format!("{} is named twice; expected it once", shown(name));
+            return Err(BadSetting::new("--attributes", shown(&raw), expected));
         }
     }
-    Ok(facts)
+    match claim::attributes_fault(&facts) {
+        Some(fault) => Err(BadSetting::new("--attributes", shown(&raw), fault)),
+        None => Ok(facts),
+    }
 }
 
 /// Reads `privileged,host-volumes=/srv,parameters`.

@@ -64,6 +64,12 @@ impl DevSettings {
                 format!("expected 1 to {AGENTS_MAX}"),
             ));
         }
+        let resources = agent::resources(flags.resources)?;
+        if agents > 1 && resources.reserved.values().any(|part| part.ports.count() > 0) {
+            let expected = "ports of roles cannot be shared out among several agents on one machine; \
+                            expected them with --agents 1";
+            return Err(BadSetting::new("--resources", "ports(ROLE)", expected));
+        }
         Ok(Self {
             file: flags.file,
             http,
@@ -71,7 +77,7 @@ impl DevSettings {
             masters: flags.masters,
             agents,
             runtime: agent::runtime(flags.runtime.as_deref())?,
-            resources: agent::resources(flags.resources)?,
+            resources,
             attributes: agent::attributes(flags.attributes)?,
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(".platformd")),
             fresh: flags.fresh.unwrap_or(false),

@@ -51,6 +51,9 @@ pub struct MasterFlags {
     /// How long an agent whose connection was closed may take to come back [default: 60s]
     #[arg(long, env = "PLATFORMD_AGENT_RESTART_GRACE", value_name = "DURATION")]
     pub agent_restart_grace: Option<String>,
+    /// Whether apps that say nothing else are spread or packed: spread or binpack [default: spread]
+    #[arg(long, env = "PLATFORMD_PLACEMENT_STRATEGY", value_name = "STRATEGY")]
+    pub placement_strategy: Option<String>,
     /// What is logged, as in RUST_LOG [default: info,openraft=warn]
     #[arg(long, env = "PLATFORMD_LOG", value_name = "FILTER")]
     pub log: Option<String>,
@@ -64,7 +67,8 @@ impl MasterFlags {
     #[must_use]
     pub fn or(mut self, file: Self) -> Self {
         fill!(self from file: data_dir, http, cluster, masters, advertise_http, advertise_cluster,
-              cluster_secret_file, http_credentials, insecure, agent_timeout, agent_restart_grace, log, log_format);
+              cluster_secret_file, http_credentials, insecure, agent_timeout, agent_restart_grace,
+              placement_strategy, log, log_format);
         self
     }
 }
@@ -85,7 +89,7 @@ pub struct AgentFlags {
     /// Name or address under which tasks here are reached [default: the machine's host name]
     #[arg(long, env = "PLATFORMD_HOSTNAME", value_name = "NAME")]
     pub hostname: Option<String>,
-    /// What may be used here, measured where left out: 'cpus:4;mem:8192;disk:10000;ports:[31000-32000]'
+    /// What may be used here, measured where left out: 'cpus:4;cpus(db):2;mem:8192;ports:[31000-32000]'
     #[arg(long, env = "PLATFORMD_RESOURCES", value_name = "RESOURCES")]
     pub resources: Option<String>,
     /// Facts that constraints look at: 'rack:r1;zone:a'

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::values::{self, Exposure};
 use super::{Address, BadSetting, LogSettings, MasterFlags};
+use crate::domain::Strategy;
 
 /// What `platformd master` needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct MasterSettings {
     pub agent_timeout: Duration,
     /// How long a disconnected agent may take to come back.
     pub agent_restart_grace: Duration,
+    /// What apps get that wish for no strategy, while this master leads.
+    pub placement_strategy: Strategy,
     /// How to log.
     pub log: LogSettings,
 }
@@ -92,9 +95,16 @@ impl MasterSettings {
                 AGENT_RESTART_GRACE,
                 grace_bounds,
             )?,
+            placement_strategy: strategy(flags.placement_strategy.as_deref())?,
             log: values::log(flags.log, flags.log_format.as_deref())?,
         })
     }
+}
+
+fn strategy(given: Option<&str>) -> Result<Strategy, BadSetting> {
+    let Some(raw) = given else { return Ok(Strategy::default()) };
+    Strategy::parse(raw)
+        .ok_or_else(|| BadSetting::new("--placement-strategy", raw, "expected spread or binpack"))
 }
 
 /// What others are told: as given, or the bound address unless that is a wildcard.

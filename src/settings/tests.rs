@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::Strategy;
 
 fn master(edit: impl FnOnce(&mut MasterFlags)) -> Result<MasterSettings, String> {
     let mut flags = MasterFlags::default();
@@ -27,6 +28,16 @@ fn defaults_stay_on_loopback() {
     assert_eq!(settings.advertise_cluster.as_str(), "127.0.0.1:5050");
     assert!(settings.masters.is_empty());
     assert_eq!(agent(|_| {}).unwrap().masters[0].as_str(), "127.0.0.1:5050");
+}
+
+#[test]
+fn apps_are_spread_unless_packing_is_asked_for() {
+    let strategy = |raw: Option<&str>| {
+        master(|flags| flags.placement_strategy = raw.map(str::to_owned)).map(|said| said.placement_strategy)
+    };
+    assert_eq!(strategy(None), Ok(Strategy::Spread));
+    assert_eq!(strategy(Some("binpack")), Ok(Strategy::Binpack));
+    refused(strategy(Some("tight")), &["--placement-strategy", "\"tight\"", "spread or binpack"]);
 }
 
 #[test]
@@ -112,6 +123,43 @@ fn resources_and_attributes_are_read_as_mesos_wrote_them() {
     assert_eq!(settings.attributes.get("jdk").unwrap().to_string(), "[6-7]");
     assert_eq!(settings.allow.host_volumes, [std::path::PathBuf::from("/srv")]);
     assert!(settings.allow.privileged && !settings.allow.parameters);
+}
+
+#[test]
+fn resources_for_roles_are_read_as_mesos_wrote_them() {
+    let read = |given: &str| agent(|flags| flags.resources = Some(given.into())).map(|said| said.resources);
+    let said = read("cpus:8;cpus(db):2;mem(*):16384;mem(db):4096;ports(db):[5000-5100];ports:[31000-32000]")
+        .unwrap();
+    assert_eq!((said.cpus.unwrap().to_f64(), said.mem.unwrap().to_f64(), said.disk), (8.0, 16_384.0, None));
+    let db = &said.reserved["db"];
+    assert_eq!((db.cpus.to_f64(), db.mem.to_f64(), db.ports.count()), (2.0, 4_096.0, 101));
+    let said = read("cpus(db):2;cpus( ml ):1;ports(db):[1-2]").unwrap();
+    assert_eq!((said.cpus.unwrap().to_f64(), said.mem), (0.0, None), "nothing is left to everybody");
+    assert_eq!((said.reserved.len(), said.ports.unwrap().count()), (2, 0));
+    for (given, part) in [
+        ("cpus(db):1;cpus(db):2", "cpus(db) is named twice"),
+        ("cpus(*):1;cpus:2", "cpus is named twice"),
+        ("cpus(db:1", "names no role"),
+        ("cpus():1", "must not be empty"),
+        ("cpus(-a):1", "begin with -"),
+        ("cpus(a b):1", "spaces"),
+        ("cpus(db):NaN", "is no amount"),
+        ("cpus(db):inf", "is no amount"),
+        ("mem(db):1e300", "is no amount"),
+        ("ports:[1-10];ports(db):[10-20]", "ports [10-10] of role db are named for others"),
+        ("ports(db):[1-10];ports(ml):[5-6]", "ports [5-6] of role ml are named for others"),
+        ("ports:[1-10,5-6]", "5-6 overlaps 1-10"),
+    ] {
+        refused(read(given), &["--resources", part]);
+    }
+}
+
+#[test]
+fn what_masters_would_refuse_is_refused_at_the_start() {
+    let many: Vec<String> = (0..5_000).map(|at| format!("a{at}:x")).collect();
+    refused(agent(|flags| flags.attributes = Some(many.join(";"))), &["--attributes", "5000 attributes"]);
+    let long = agent(|flags| flags.resources = Some("x".repeat(100_000)));
+    assert!(long.unwrap_err().len() < 400, "a sentence, not the whole of it");
 }
 
 #[test]

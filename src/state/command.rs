@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{
     AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, InstanceId, Plan, PortRanges,
-    Resources, SpecVersion, TaskId, TaskStatus, Timestamp,
+    Reserved, Resources, SpecVersion, TaskId, TaskStatus, Timestamp,
 };
 
 /// One entry of the log: commands that are recorded together, in order.
@@ -216,6 +216,9 @@ pub struct Placement {
     pub ports: Vec<u16>,
     /// What it takes, ports included.
     pub resources: Resources,
+    /// What of that is given out of reservations.
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    pub drawn: Reserved,
 }
 
 impl Command {

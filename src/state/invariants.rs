@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ClusterState, TaskRow};
-use crate::domain::{AgentId, InstanceId, Resources};
+use crate::domain::{AgentId, InstanceId, Reserved, Resources, role};
 
 /// Names every broken invariant, with numbers; empty when all is well.
 pub fn broken_invariants(state: &ClusterState) -> Vec<String> {
@@ -16,20 +16,25 @@ pub fn broken_invariants(state: &ClusterState) -> Vec<String> {
 
 /// N5, N13: what agents hold is the sum of their live tasks, never more than one task per port.
 fn check_usage(state: &ClusterState, broken: &mut Vec<String>) {
-    let mut sums: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+    let mut sums: BTreeMap<&AgentId, (Resources, Reserved)> = BTreeMap::new();
     for row in state.instances.values() {
         let Some(task) = row.task.as_ref().filter(|task| task.is_live()) else { continue };
-        let sum = sums.entry(&task.agent).or_default();
+        let (sum, drawn) = sums.entry(&task.agent).or_default();
         let ports_before = sum.ports.count();
         *sum = sum.plus(&task.resources);
+        role::add(drawn, &task.drawn);
         if sum.ports.count() != ports_before + task.resources.ports.count() {
             broken.push(format!("task {} shares a port on agent {}", task.id, task.agent));
         }
     }
     for (id, agent) in state.agents.iter() {
-        let sum = sums.remove(id).unwrap_or_default();
+        let (sum, drawn) = sums.remove(id).unwrap_or_default();
         if sum != agent.used {
             broken.push(format!("agent {id} is said to hold {:?}, its tasks hold {sum:?}", agent.used));
+        }
+        if drawn != agent.drawn {
+            let said = &agent.drawn;
+            broken.push(format!("agent {id} is said to have drawn {said:?}, its tasks have {drawn:?}"));
         }
     }
     broken.extend(sums.keys().map(|id| format!("tasks on unknown agent {id}")));

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AgentId, AgentInfo, AppId, DeploymentId, Goal, InstanceId, Plan, PortRanges, Resources, SpecVersion,
-    TaskId, TaskState, TaskStatus, Timestamp,
+    AgentId, AgentInfo, AppId, DeploymentId, Goal, InstanceId, Plan, Pools, PortRanges, Reserved, Resources,
+    SpecVersion, TaskId, TaskState, TaskStatus, Timestamp,
 };
 
 /// A machine that runs tasks.
@@ -32,6 +32,9 @@ pub struct AgentRow {
     /// Sum over its tasks that have not ended (`LaunchTasks`, `RecordStatuses`).
     #[serde(default)]
     pub used: Resources,
+    /// What of that was given out of reservations (`LaunchTasks`, `RecordStatuses`).
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    pub drawn: Reserved,
 }
 
 impl AgentRow {
@@ -42,6 +45,13 @@ impl AgentRow {
             spare.ports = spare.ports.minus(&self.held_ports);
         }
         spare
+    }
+
+    /// The same by role; nothing where the agent keeps nothing for roles: then all is unreserved.
+    pub fn pools(&self) -> Option<Pools> {
+        let info = &self.info;
+        let pools = || Pools::of(&info.totals, &info.reserved, &self.used, &self.drawn, &self.held_ports);
+        (!info.reserved.is_empty()).then(pools)
     }
 }
 
@@ -149,6 +159,9 @@ pub struct TaskRow {
     pub ports: Vec<u16>,
     /// What it holds on its agent until it ends.
     pub resources: Resources,
+    /// What of that was given out of reservations.
+    #[serde(default, skip_serializing_if = "Reserved::is_empty")]
+    pub drawn: Reserved,
     /// When it was placed.
     pub staged_at: Timestamp,
     /// When it first ran.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use crate::domain::{
-    AgentId, AgentInfo, AppId, AppVersion, AttributeValue, Backoff, Constraint, Container, DeploymentId,
-    DockerImage, HealthCheck, HealthProtocol, Incarnation, KillSelection, Millionths, Network, Operator,
-    PortDefinition, PortMapping, PortRanges, Resources, RunSpec, Scalar, SpecChange, SpecVersion, Timestamp,
-    UnreachableStrategy, UpgradeStrategy,
+    Affinity, AgentId, AgentInfo, AppId, AppVersion, AttributeValue, Backoff, Constraint, Container,
+    DeploymentId, DockerImage, HealthCheck, HealthProtocol, Incarnation, KillSelection, Millionths, Network,
+    Operator, PortDefinition, PortMapping, PortRanges, Preference, Resources, RunSpec, Scalar, SpecChange,
+    SpecVersion, Spread, Target, Timestamp, UnreachableStrategy, UpgradeStrategy, Wanted, Wishes,
 };
 use crate::planner::plan_deployment;
 use crate::state::{AppChange, ClusterState, Command, StartDeployment};
@@ -68,6 +68,43 @@ impl AppBuilder {
             operand: operand.map(str::to_owned),
         };
         self.with(|spec| spec.constraints.push(constraint))
+    }
+
+    /// These soft wishes, and no others.
+    pub fn wish(self, wishes: Wishes) -> Self {
+        self.with(|spec| spec.placement = Some(wishes))
+    }
+
+    /// One preference more, for values like a regular expression.
+    pub fn prefer(self, attribute: &str, pattern: &str, weight: i32) -> Self {
+        let (attribute, wanted) = (attribute.to_owned(), Wanted::Pattern(pattern.to_owned()));
+        let wish = Preference { attribute, wanted, weight };
+        self.with(|spec| spec.placement.get_or_insert_default().preferences.push(wish))
+    }
+
+    /// One fact more to spread over, with shares in percent.
+    pub fn spread(self, attribute: &str, weight: i32, targets: &[(&str, u32)]) -> Self {
+        let target =
+            |(value, percent): &(&str, u32)| Target { value: (*value).to_owned(), percent: *percent };
+        let targets = targets.iter().map(target).collect();
+        let wish = Spread { attribute: attribute.to_owned(), weight, targets };
+        self.with(|spec| spec.placement.get_or_insert_default().spread.push(wish))
+    }
+
+    /// One app more to be near to, or far from.
+    pub fn near(self, app: &str, attribute: &str, weight: i32) -> Self {
+        let wish = Affinity { app: AppId::parse(app).unwrap(), attribute: attribute.to_owned(), weight };
+        self.with(|spec| spec.placement.get_or_insert_default().affinity.push(wish))
+    }
+
+    /// Runs for a role.
+    pub fn role(self, role: &str) -> Self {
+        self.with(|spec| spec.role = role.to_owned())
+    }
+
+    /// Takes resources of these roles only.
+    pub fn accepts(self, roles: &[&str]) -> Self {
+        self.with(|spec| spec.accepted_resource_roles = roles.iter().map(|role| (*role).to_owned()).collect())
     }
 
     /// One TCP health check more.
@@ -222,6 +259,7 @@ pub fn an_agent(id: &str) -> AgentBuilder {
         hostname: format!("{id}.local"),
         http: String::new(),
         totals,
+        reserved: Default::default(),
         attributes: crate::domain::Attributes::new(),
         incarnation,
         has_docker: true,
@@ -249,6 +287,18 @@ impl AgentBuilder {
     /// These ports.
     pub fn ports(mut self, from: u16, to: u16) -> Self {
         self.0.totals.ports = PortRanges::new([(from, to)]);
+        self
+    }
+
+    /// Keeps so many of its processors, so many MiB of its memory and these of its ports for a role.
+    pub fn keep(mut self, role: &str, cpus: f64, mem: f64, ports: Option<(u16, u16)>) -> Self {
+        let part = Resources {
+            cpus: Scalar::from_f64(cpus).unwrap(),
+            mem: Scalar::from_f64(mem).unwrap(),
+            ports: PortRanges::new(ports),
+            ..Resources::default()
+        };
+        self.0.reserved.insert(role.to_owned(), part);
         self
     }
 

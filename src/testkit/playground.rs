@@ -126,6 +126,7 @@ impl Playground {
                 agent: AgentId::new(agent),
                 ports: Vec::new(),
                 resources,
+                drawn: Default::default(),
             }
         };
         let placements = ids.iter().map(placement).collect();

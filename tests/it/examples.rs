@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use platformd::api::wire::app::decode_app;
 use platformd::cli::{Command, parse_from};
+use platformd::domain::validate;
 use platformd::settings::{AgentSettingsFlags, MasterSettings, SettingsFile};
 use serde_json::Value;
 
@@ -28,7 +29,9 @@ fn check_app_or_group(name: &str, json: &Value, group: &str) -> usize {
     let (Some(apps), groups) = (json.get("apps").and_then(Value::as_array), json.get("groups")) else {
         let app = decode_app(json, group).unwrap_or_else(|error| panic!("{name}: {error:?}"));
         let id = json.get("id").and_then(Value::as_str).unwrap();
-        assert_eq!(app.id.map(|id| id.to_string()).as_deref(), Some(id), "{name}");
+        let found = app.id.unwrap();
+        assert_eq!(found.as_str(), id, "{name}");
+        assert_eq!(validate::run_spec(&found, &app.spec), [], "{name}");
         return 1;
     };
     let id = json.get("id").and_then(Value::as_str).unwrap();

@@ -198,6 +198,7 @@ fn add_master(
                 raft,
                 http: TcpListener::bind("0.0.0.0:8080").await?,
                 cluster: TcpListener::bind("0.0.0.0:5050").await?,
+                strategy: Default::default(),
                 liveness: LivenessLimits::default(),
                 raft_runtime: None,
                 credentials: None,
@@ -258,6 +259,7 @@ fn add_agent(sim: &mut turmoil::Sim<'_>, seed: u64, n: usize, machine: &Arc<Mach
                     ports: PortRanges::new([(31_000, 31_200)]),
                     ..Resources::default()
                 },
+                reserved: Default::default(),
                 attributes: Attributes::new(),
                 has_docker: true,
                 version: "simulated".to_owned(),

@@ -21,7 +21,8 @@ pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Resul
     }
     let now = context.now();
     let suspects = context.suspects(&view);
-    let explanation = id.app().and_then(|app| scheduler::explain(&view, &app, &suspects, now));
+    let explain = |app| scheduler::explain(&view, &app, &suspects, now, context.strategy);
+    let explanation = id.app().and_then(explain);
     let explanation = explanation.ok_or_else(|| ApiError::missing_app(id.as_str()))?;
     Ok(Json(explanation_json(&explanation)).into_response())
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::domain::Resources;
-use crate::scheduler::{Change, Explanation, Lack, Placed, Score, Verdict};
+use crate::scheduler::{Change, Explanation, Lack, Part, Placed, Score, Verdict};
 
 /// Verdicts in one answer; obstacles and changes tell of all agents however many there are.
 pub const VERDICTS_MAX: usize = 1_000;
@@ -132,10 +132,23 @@ fn placed_json(placed: &Placed) -> Value {
 fn score_json(score: &Score) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "at most a million")]
     let load = score.load as f64 / 1_000_000.0;
-    json!({
+    let mut body = json!({
         "agent": score.agent.as_str(),
         "hostname": score.hostname,
         "siblings": score.siblings,
         "load": load,
-    })
+    });
+    if let (Some(parts), Some(fields)) = (&score.wishes, body.as_object_mut()) {
+        let part = |part: &Part| json!({"wish": part.wish, "why": part.why, "points": points(part.points)});
+        fields.insert("points".to_owned(), points(score.points()));
+        fields.insert("parts".to_owned(), parts.iter().map(part).collect());
+    }
+    body
+}
+
+/// Thousandths of points as a decimal.
+fn points(thousandths: i64) -> Value {
+    #[expect(clippy::cast_precision_loss, reason = "a few thousand points at most")]
+    let points = thousandths as f64 / 1_000.0;
+    json!(points)
 }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::decode::into_map;
 use super::number::scalar;
-use crate::domain::{AttributeValue, Offer, PortRanges, Scalar};
+use crate::domain::{ANY_ROLE, AttributeValue, Offer, PortRanges, Resources, Scalar};
 use crate::scheduler::Offers;
 
 /// All offers at one state index, and agents that offer nothing now though they count as there.
@@ -23,27 +23,35 @@ pub fn offers_json(index: u64, all: &Offers) -> Value {
     })
 }
 
-/// One offer; all five resources are listed even when nothing is left of them.
+/// One offer; all five resources are listed for `*` and for each role that the agent keeps
+/// something for, even when nothing is left of them.
 pub fn offer_json(offer: &Offer) -> Value {
-    let spare = &offer.spare;
-    let amount =
-        |name: &str, amount: Scalar| json!({"name": name, "role": offer.role, "scalar": scalar(amount)});
+    let parts = offer.reserved.iter().map(|(role, spare)| (role.as_str(), spare));
+    let resources: Vec<Value> = std::iter::once((ANY_ROLE, &offer.spare))
+        .chain(parts)
+        .flat_map(|(role, spare)| part(role, spare))
+        .collect();
     let attributes: Vec<Value> =
         offer.attributes.iter().map(|(name, value)| attribute(name, value)).collect();
     json!({
         "id": offer.id.as_str(),
         "agentId": offer.agent.as_str(),
         "hostname": offer.hostname,
-        "role": offer.role,
-        "resources": [
-            amount("cpus", spare.cpus),
-            amount("mem", spare.mem),
-            amount("disk", spare.disk),
-            amount("gpus", spare.gpus),
-            {"name": "ports", "role": offer.role, "ranges": port_ranges(&spare.ports)},
-        ],
+        "role": ANY_ROLE,
+        "resources": resources,
         "attributes": attributes,
     })
+}
+
+fn part(role: &str, spare: &Resources) -> Vec<Value> {
+    let amount = |name: &str, amount: Scalar| json!({"name": name, "role": role, "scalar": scalar(amount)});
+    vec![
+        amount("cpus", spare.cpus),
+        amount("mem", spare.mem),
+        amount("disk", spare.disk),
+        amount("gpus", spare.gpus),
+        json!({"name": "ports", "role": role, "ranges": port_ranges(&spare.ports)}),
+    ]
 }
 
 fn port_ranges(ports: &PortRanges) -> Value {
@@ -76,7 +84,7 @@ fn thousandths_json(thousandths: i64) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{AgentId, Attributes, OfferId, Resources};
+    use crate::domain::{AgentId, Attributes, OfferId};
     use crate::scheduler::{Suspicion, Withheld};
 
     #[test]
@@ -88,7 +96,7 @@ mod tests {
             id: OfferId::new("a1-7"),
             agent: AgentId::new("a1"),
             hostname: "host1".to_owned(),
-            role: "*".to_owned(),
+            reserved: Default::default(),
             spare: Resources {
                 cpus: Scalar::from_thousandths(1500),
                 mem: Scalar::from_thousandths(64_000),
@@ -122,5 +130,25 @@ mod tests {
                 {"agentId": "a2", "hostname": "host2", "why": Suspicion::NotYetBack.sentence()},
             ]})
         );
+    }
+
+    #[test]
+    fn an_offer_lists_each_role_apart() {
+        let part = Resources { cpus: Scalar::from_thousandths(500), ..Resources::default() };
+        let offer = Offer {
+            id: OfferId::new("a1-7"),
+            agent: AgentId::new("a1"),
+            hostname: "host1".to_owned(),
+            spare: Resources { cpus: Scalar::from_thousandths(1_000), ..Resources::default() },
+            reserved: [("db".to_owned(), part)].into(),
+            attributes: Attributes::new(),
+            has_docker: true,
+        };
+        let body = offer_json(&offer);
+        let resources = body["resources"].as_array().unwrap();
+        assert_eq!(resources.len(), 10);
+        assert_eq!(resources[0], json!({"name": "cpus", "role": "*", "scalar": 1}));
+        assert_eq!(resources[5], json!({"name": "cpus", "role": "db", "scalar": 0.5}));
+        assert_eq!(resources[9], json!({"name": "ports", "role": "db", "ranges": []}));
     }
 }

@@ -267,6 +267,15 @@ impl<'v, 'p> Fields<'v, 'p> {
         }
     }
 
+    /// Ends reading an object of our own making: fields that nobody asked for are refused.
+    pub(super) fn finish_strictly(self) {
+        for name in self.map.keys().filter(|name| !self.known.contains(&name.as_str())) {
+            let short: String = name.chars().take(WARNING_PATH_CHARS_MAX).collect();
+            let message = format!("is not known here; expected {}", self.known.join(", "));
+            self.problems.semantic(&self.path_of(&short), message);
+        }
+    }
+
     /// Ends reading: fields that nobody asked for are told as unknown.
     pub(super) fn finish(self) {
         for name in self.map.keys().filter(|name| !self.known.contains(&name.as_str())) {

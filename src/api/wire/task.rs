@@ -180,6 +180,7 @@ mod tests {
             hostname: hostname.to_owned(),
             ports: ports.to_vec(),
             resources: Resources::default(),
+            drawn: Default::default(),
             staged_at: NOW,
             started_at,
             status: TaskStatus::new(state, NOW, ""),

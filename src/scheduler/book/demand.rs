@@ -7,7 +7,8 @@ use super::column::NO_VALUE;
 use super::fleet::{Agent, Class, Fleet};
 use super::tally::{Seniority, Tally};
 use super::tree::Node;
-use crate::domain::{AppVersion, SpecVersion};
+use crate::domain::{AppVersion, SpecVersion, Strategy};
+use crate::scheduler::judge::Judge;
 use crate::scheduler::matcher::Need;
 use crate::scheduler::ports;
 use crate::scheduler::rules::Test;
@@ -34,6 +35,8 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub(super) struct Demand {
     pub(super) need: Need,
+    /// Its soft wishes, with nothing noted yet.
+    pub(super) judge: Option<Judge>,
     /// Ports that it names itself.
     fixed_ports: BTreeSet<u16>,
     ports: usize,
@@ -64,7 +67,8 @@ pub(super) enum Reopening {
 }
 
 impl Demand {
-    pub(super) fn of(fleet: &mut Fleet, content: &AppVersion) -> Self {
+    /// Of a content, where apps without a strategy get `cluster`.
+    pub(super) fn of(fleet: &mut Fleet, content: &AppVersion, cluster: Strategy) -> Self {
         let spec = &content.spec;
         let need = Need::without_rules(spec);
         let fixed_ports = ports::fixed(&need.ports);
@@ -85,6 +89,7 @@ impl Demand {
         let is_counting = clauses.iter().any(|clause| matches!(clause.kind, Kind::Counting { .. }));
         Self {
             node: Node::of_need(&need, u32::try_from(ports).unwrap_or(u32::MAX)),
+            judge: Judge::of(spec, cluster),
             need,
             fixed_ports,
             ports,
@@ -177,7 +182,11 @@ impl Demand {
     /// Whether the exact amounts and ports are there.
     pub(super) fn fits(&self, agent: &Agent) -> bool {
         let (need, spare) = (&self.need, &agent.spare);
-        spare.cpus >= need.cpus
+        if let Some(pools) = agent.pools() {
+            return need.fits(&pools.open_to(&need.accepted));
+        }
+        need.accepted.unreserved
+            && spare.cpus >= need.cpus
             && spare.mem >= need.mem
             && spare.disk >= need.disk
             && spare.gpus >= need.gpus

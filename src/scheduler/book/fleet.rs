@@ -1,6 +1,7 @@
 //! Every agent with what it has to spare, grouped in classes of equal facts, a tree over each
 //! class and a tree over the classes' roots.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use super::growth::Growth;
 use super::index::{Index, print_of};
 use super::ports_offered::PortsOffered;
 use super::tree::{Node, Tree};
-use crate::domain::{AgentId, Constraint, Resources, Scalar};
+use crate::domain::{Accepted, AgentId, Constraint, Pools, Reserved, Resources, Scalar};
 use crate::scheduler::rank;
 use crate::state::{AgentRow, Presence};
 
@@ -25,8 +26,10 @@ const VALUES_PER_AGENT_MAX: usize = 4;
 #[derive(Clone, Debug)]
 #[repr(C, align(64))]
 pub(super) struct Agent {
-    /// What is left to give, less what this cycle gave.
+    /// What is left to give of all roles, less what this cycle gave.
     pub(super) spare: Resources,
+    /// The same by role, where the agent keeps something for roles.
+    pools: Option<Box<Pools>>,
     pub(super) class: u32,
     leaf: u32,
     /// All cpus, memory, disk and gpus that it has.
@@ -61,6 +64,21 @@ impl Agent {
         self.ports as usize
     }
 
+    /// What is left by role; nothing where all is unreserved.
+    pub(super) fn pools(&self) -> Option<&Pools> {
+        self.pools.as_deref()
+    }
+
+    /// What an app with these roles may use of what is left.
+    pub(super) fn open_to(&self, accepted: &Accepted) -> Cow<'_, Resources> {
+        self.pools().map_or(Cow::Borrowed(&self.spare), |pools| Cow::Owned(pools.open_to(accepted)))
+    }
+
+    /// What of `need` is given out of reservations.
+    pub(super) fn draw(&self, need: &Resources, accepted: &Accepted) -> Reserved {
+        self.pools().map(|pools| pools.draw(need, accepted)).unwrap_or_default()
+    }
+
     /// The number of its value for a column.
     pub(super) fn value(&self, column: usize) -> u32 {
         self.values.get(column).copied().unwrap_or(NO_VALUE)
@@ -80,10 +98,11 @@ impl Agent {
             }
     }
 
-    fn take_spare(&mut self, spare: Resources) {
+    fn take_spare(&mut self, spare: Resources, pools: Option<Box<Pools>>) {
         self.gave_ports = false;
         self.ports = spare.ports.count();
         self.spare = spare;
+        self.pools = pools;
     }
 
     /// How good it is for anybody, when it was last settled.
@@ -95,6 +114,17 @@ impl Agent {
     fn rate(&mut self) {
         let [cpus, mem, ..] = self.totals;
         self.score = rank::score((cpus, mem), (self.spare.cpus, self.spare.mem), self.lot);
+    }
+
+    /// How full it is, in millionths.
+    pub(super) fn load(&self) -> u64 {
+        let [cpus, mem, ..] = self.totals;
+        rank::load((cpus, mem), (self.spare.cpus, self.spare.mem))
+    }
+
+    /// What settles ties.
+    pub(super) fn lot(&self) -> u16 {
+        self.lot
     }
 
     fn node(&self) -> Node {
@@ -166,6 +196,7 @@ impl Fleet {
             id: id.clone(),
             row: None,
             spare: Resources::default(),
+            pools: None,
             ports: 0,
             values: vec![NO_VALUE; self.columns.len()],
             class: NO_CLASS,
@@ -190,12 +221,15 @@ impl Fleet {
             && is_same_kind(old, new)
         {
             // Or a change that matters to nobody here.
-            if known.is_as_assumed(old, new) {
+            let pools = new.pools().map(Box::new);
+            if known.is_as_assumed(old, new) && known.pools == pools {
                 known.gave_ports = false;
             } else {
                 let spare = new.spare();
-                let grew = !known.spare.contains(&spare);
-                known.take_spare(spare);
+                let has_more = |(had, has): (&Pools, &Pools)| had.has_less_than(has);
+                let grew = !known.spare.contains(&spare)
+                    || known.pools().zip(pools.as_deref()).is_some_and(has_more);
+                known.take_spare(spare, pools);
                 self.settle(agent);
                 if grew {
                     self.note_growth(agent);
@@ -210,7 +244,8 @@ impl Fleet {
             let totals = &row.info.totals;
             [totals.cpus, totals.mem, totals.disk, totals.gpus]
         });
-        known.take_spare(row.map(|row| row.spare()).unwrap_or_default());
+        let pools = row.and_then(|row| row.pools()).map(Box::new);
+        known.take_spare(row.map(|row| row.spare()).unwrap_or_default(), pools);
         self.note_closed(agent);
         let changed = self.revalue(agent);
         self.settle(agent);
@@ -385,8 +420,11 @@ impl Fleet {
     }
 
     /// Gives some of what an agent has to spare. Its leaf is left for the caller to write.
-    pub(super) fn give(&mut self, agent: u32, taken: &Resources) {
+    pub(super) fn give(&mut self, agent: u32, taken: &Resources, drawn: &Reserved) {
         let Some(known) = self.agents.get_mut(agent as usize) else { return };
+        if let Some(pools) = &mut known.pools {
+            pools.take(taken, drawn);
+        }
         let spare = &mut known.spare;
         spare.cpus = spare.cpus.minus(taken.cpus);
         spare.mem = spare.mem.minus(taken.mem);
@@ -410,7 +448,8 @@ impl Fleet {
                 continue; // Recorded since.
             };
             known.is_touched = false;
-            known.take_spare(known.row.as_ref().map(|row| row.spare()).unwrap_or_default());
+            let pools = known.row.as_ref().and_then(|row| row.pools()).map(Box::new);
+            known.take_spare(known.row.as_ref().map(|row| row.spare()).unwrap_or_default(), pools);
             self.settle(agent);
             self.note_growth(agent);
         }
@@ -446,6 +485,7 @@ fn is_same_kind(old: &AgentRow, new: &AgentRow) -> bool {
     old.presence == new.presence
         && was.has_docker == is.has_docker
         && was.totals == is.totals
+        && was.reserved == is.reserved
         && was.hostname == is.hostname
         && was.attributes == is.attributes
 }

@@ -35,7 +35,7 @@ impl Book {
     pub fn follow(&mut self, state: &ClusterState) {
         let is_later = self.followed.cluster == state.cluster && self.followed.index <= state.index;
         if !is_later || self.fleet.is_bloated() {
-            *self = Self::default();
+            *self = Self::new(self.strategy);
         }
         let old = std::mem::replace(&mut self.followed, Followed::of(state));
         let refaced = self.follow_agents(&old, state);
@@ -275,7 +275,9 @@ impl Book {
         }
         if group.demand.is_none() {
             let key: (AppId, SpecVersion) = (app.id.clone(), group.version);
-            group.demand = state.versions.get(&key).map(|content| Demand::of(&mut self.fleet, content));
+            let strategy = self.strategy;
+            group.demand =
+                state.versions.get(&key).map(|content| Demand::of(&mut self.fleet, content, strategy));
         }
         if !self.groups.settle(place) {
             return;

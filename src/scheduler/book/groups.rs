@@ -14,6 +14,11 @@ use crate::state::{AppRow, InstanceRow};
 /// nothing of the app is put there meanwhile. Room for 4,095 of them on one agent.
 pub(super) const MOVING: u32 = 1 << 20;
 
+/// Of so much that instances on an agent weigh, how many stay there.
+pub(super) fn staying(weight: u32) -> u32 {
+    weight % MOVING
+}
+
 /// One app that has or had instances.
 #[derive(Clone, Debug)]
 pub(super) struct App {

@@ -25,6 +25,7 @@ mod naive;
 mod names;
 mod ports_offered;
 mod search;
+mod soft;
 mod tally;
 mod tree;
 mod turn;
@@ -38,7 +39,8 @@ use self::index::{Index, print_of};
 use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX};
-use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Timestamp};
+use super::judge::Judge;
+use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Strategy, Timestamp};
 use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Table};
 
 /// Nodes and agents that walks may remember, all together: about 12 MiB. Beyond that all walks are
@@ -57,6 +59,8 @@ pub struct Book {
     followed: Followed,
     /// Nodes and agents that walks remember, or more.
     walked: usize,
+    /// What apps get that wish for none.
+    strategy: Strategy,
 }
 
 /// What a cycle placed, until the next state says whether it is so.
@@ -127,6 +131,11 @@ impl Followed {
 }
 
 impl Book {
+    /// An empty one, for a cluster with this strategy.
+    pub fn new(strategy: Strategy) -> Self {
+        Self { strategy, ..Self::default() }
+    }
+
     /// Decides which waiting instances go where, in `state`, without the agents of `excluded`.
     /// Those that wait longest come first; an app that fits nowhere delays no other. The same
     /// state and moment give the same report, whatever was followed before.
@@ -172,12 +181,14 @@ impl Book {
             report.wait(&app.id, waiting).backing_off_until = Some(until);
             return;
         }
+        let judge = self.judge(place);
+        let Some((group, app)) = self.groups.group(place) else { return };
         let Some(demand) = group.demand.as_mut() else { return };
         let before = report.placements.len();
         let wanted = waiting.min(PLACEMENTS_MAX.saturating_sub(before));
         let progress = group.progress.take();
         let remembered_before = progress.as_ref().map_or(0, Progress::len);
-        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress);
+        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress, judge);
         for _ in 0..wanted {
             let served = group.waiting.serve(|waiter| turn.place(&waiter.ticket.1, waiter.attempt));
             let Some((Waiter { ticket: (_, instance), attempt }, (agent, placement))) = served else { break };
@@ -205,6 +216,27 @@ impl Book {
         if has_others {
             self.tell_others(place, (app_number, version), before);
         }
+    }
+
+    /// The soft wishes of a content, with everything noted that is placed; nothing where it has none.
+    fn judge(&mut self, place: u32) -> Option<Judge> {
+        let (group, app) = self.groups.group(place)?;
+        let mut judge = group.demand.as_ref()?.judge.clone()?;
+        for agent in app.siblings.keys() {
+            let count = staying(app.siblings.get(agent));
+            let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());
+            row.into_iter().for_each(|row| judge.note_own(&row.info, count));
+        }
+        let others: BTreeSet<AppId> = judge.others().cloned().collect();
+        for other in others {
+            let Some(number) = self.groups.find(&other) else { continue };
+            let Some(app) = self.groups.app(number) else { continue };
+            for agent in app.siblings.keys() {
+                let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());
+                row.into_iter().for_each(|row| judge.note_other(&other, &row.info));
+            }
+        }
+        Some(judge)
     }
 
     /// The other contents of an app count what one of them placed, from the `first` assumption on.

@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use crate::domain::{AgentId, AppVersion, TaskId, Timestamp};
 use crate::scheduler::cycle::{CycleReport, PLACEMENTS_MAX};
 use crate::scheduler::ground::Ground;
+use crate::scheduler::judge::Judge;
 use crate::scheduler::matcher::Need;
 use crate::scheduler::{SchedulingView, feasibility, ports, rank, waiting};
-use crate::state::{ClusterState, InstanceRow, Placement};
+use crate::state::{InstanceRow, Placement};
 
 /// A cycle without a book.
 pub(super) fn naive_cycle(view: &SchedulingView<'_>, now: Timestamp) -> CycleReport {
@@ -29,8 +30,7 @@ pub(super) fn naive_cycle(view: &SchedulingView<'_>, now: Timestamp) -> CycleRep
                 report.look_at(now);
                 break;
             }
-            let Some(placement) =
-                place_one(view.state, &ground, queued.content, instance, &report.placements)
+            let Some(placement) = place_one(view, &ground, queued.content, instance, &report.placements)
             else {
                 report.blocked.push((queued.app.clone(), queued.version));
                 break;
@@ -49,12 +49,13 @@ pub(super) fn naive_cycle(view: &SchedulingView<'_>, now: Timestamp) -> CycleRep
 }
 
 fn place_one(
-    state: &ClusterState,
+    view: &SchedulingView<'_>,
     ground: &Ground<'_>,
     content: &AppVersion,
     instance: &InstanceRow,
     placements: &[Placement],
 ) -> Option<Placement> {
+    let state = view.state;
     let mut need = Need::of(state, content);
     need.rules.note_placements(state, content, placements);
     let siblings = |agent: &AgentId| {
@@ -63,19 +64,27 @@ fn place_one(
         let is_own = |placed: &&Placement| {
             placed.agent == *agent && state.instances.get(&placed.instance).unwrap().app == content.app
         };
-        recorded + placements.iter().filter(is_own).count()
+        u32::try_from(recorded + placements.iter().filter(is_own).count()).unwrap()
     };
     let suitable = ground.plots.iter().filter(|plot| feasibility::check(&need, plot).is_ok());
+    let mut judge = Judge::in_state(state, content, view.strategy, placements, None);
     let best = suitable.min_by_key(|plot| {
         let info = &plot.agent.info;
-        let size = (info.totals.cpus, info.totals.mem);
-        let score = rank::score(size, (plot.spare.cpus, plot.spare.mem), rank::lot(&info.id));
-        (siblings(&info.id), Reverse(score), &info.id)
+        let lot = rank::lot(&info.id);
+        let (size, spare) = ((info.totals.cpus, info.totals.mem), (plot.spare.cpus, plot.spare.mem));
+        let siblings = siblings(&info.id);
+        if let Some(judge) = &mut judge {
+            let face = judge.face_of(info);
+            let points = judge.local(&face, rank::load(size, spare), siblings) + judge.shared(&face);
+            return (0, Reverse(points), Reverse(u32::from(lot)), &info.id);
+        }
+        (siblings, Reverse(0), Reverse(rank::score(size, spare, lot)), &info.id)
     })?;
     let attempt = instance.task.as_ref().map_or(0, |task| task.attempt) + 1;
     let seed = ports::seed_of(&TaskId::of(&instance.id, attempt));
-    let ports = ports::assign(&need.ports, &best.spare.ports, seed).unwrap();
+    let ports = ports::assign(&need.ports, &best.open_to(&need.accepted).ports, seed).unwrap();
     let resources = need.resources(&ports);
+    let drawn = best.pools.as_ref().map(|pools| pools.draw(&resources, &need.accepted)).unwrap_or_default();
     let agent = best.agent.info.id.clone();
-    Some(Placement { instance: instance.id.clone(), attempt, agent, ports, resources })
+    Some(Placement { instance: instance.id.clone(), attempt, agent, ports, resources, drawn })
 }

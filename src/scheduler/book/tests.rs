@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::naive::naive_cycle;
 use super::*;
-use crate::domain::{AppId, Goal, PortRanges, TaskState};
+use crate::domain::{AppId, Goal, PortRanges, Resources, Strategy, TaskState, Wishes, role};
 use crate::scheduler::{Reason, SchedulingView, funnel, run_cycle};
 use crate::state::Command;
 use crate::testkit::{AgentBuilder, AppBuilder, Playground, an_agent, an_app};
@@ -29,6 +29,13 @@ fn some_agent((_, id, a, b): Dice) -> AgentBuilder {
         .ports(31_000, 31_000 + u16::from(a % 6))
         .run(u64::from(b));
     let agent = if a % 5 == 0 { agent } else { agent.attribute("rack", &format!("r{}", b % 4)) };
+    let agent = match a.wrapping_add(b) % 7 {
+        0 => agent.keep("db", 0.5, 64.0, Some((31_001, 31_001))),
+        1 => agent.keep("db", f64::from(a % 7) / 2.0 + 0.5, 32.0, None).keep("ml", 0.0, 32.0, None),
+        2 => agent.keep("ml", 0.25, 64.0, Some((31_000, 31_000))),
+        3 => agent.keep("db", 0.5, 64.0, None).keep("ml", 0.0, 32.0, None),
+        _ => agent,
+    };
     let agent = if b % 3 == 0 { agent.attribute("level", &format!("{}.50", a % 3)) } else { agent };
     if (a ^ b) % 4 == 0 { agent.without_docker() } else { agent }
 }
@@ -36,7 +43,18 @@ fn some_agent((_, id, a, b): Dice) -> AgentBuilder {
 /// Apps with up to two rules, all seven operators on coarse and on fine facts, with and without
 /// values, and ports.
 fn some_app((_, id, a, b): Dice) -> AppBuilder {
-    let app = an_app(&format!("/app-{}", id % 5))
+    let app = match id % 9 {
+        5 | 7 => an_app("/db/one").role("db"),
+        6 | 8 => an_app("/ml/one").role("ml"),
+        other => an_app(&format!("/app-{other}")),
+    };
+    let app = match (id % 9, b % 4) {
+        (5 | 7, 1) => app.accepts(&["db"]),
+        (6 | 8, 1) => app.accepts(&["*"]),
+        (5, 2) => app.accepts(&["db", "*"]),
+        _ => app,
+    };
+    let app = app
         .instances(u32::from(b % 9))
         .cpus(f64::from(a % 9) / 8.0)
         .mem(f64::from(b % 7) * 20.0)
@@ -45,6 +63,17 @@ fn some_app((_, id, a, b): Dice) -> AppBuilder {
         0 => app.any_ports(usize::from(a % 3)),
         1 => app.exact_ports(&[31_000 + u16::from(a % 4)]),
         2 => app.bridged("x:1", &[0, 31_002]),
+        _ => app,
+    };
+    // An app is never near to itself: that is refused.
+    let other = if id % 9 == 1 { "/app-2" } else { "/app-1" };
+    let own = if matches!(id % 9, 5 | 7) { "/ml/one" } else { "/db/one" };
+    let app = match a.wrapping_mul(7).wrapping_add(b) % 14 {
+        0 => app.wish(Wishes { strategy: Some(Strategy::Binpack), ..Wishes::default() }),
+        1 => app.prefer("rack", "r[12]", i32::from(b % 50) + 1).prefer("level", "1.*", -30),
+        2 => app.spread("rack", 60, &[("r1", 50), ("r2", 30)]).spread("hostname", 20, &[]),
+        3 => app.near(other, "rack", 40).near(own, "hostname", -80),
+        4 => app.near(own, "hostname", 10).spread("rack", 100, &[]).prefer("hostname", "a[0-4].*", 5),
         _ => app,
     };
     let rules = [
@@ -146,15 +175,45 @@ fn launch(ground: &mut Playground, mut report: CycleReport, loses: u8) {
         1 => report.placements.truncate(report.placements.len() / 2),
         _ => {}
     }
-    if !report.placements.is_empty() {
-        let placements = report.placements;
-        let applied = ground.record(vec![Command::LaunchTasks { placements, seen_at: 0 }]);
-        assert_eq!(applied.refusals, []);
+    if report.placements.is_empty() {
+        return;
     }
+    let before = ground.state.clone();
+    let placements = report.placements;
+    let drawn = placements.iter().filter(|placement| !placement.drawn.is_empty()).count();
+    RESERVED.fetch_add(drawn, Ordering::Relaxed);
+    let applied = ground.record(vec![Command::LaunchTasks { placements, seen_at: 0 }]);
+    assert_eq!(applied.refusals, []);
+    for (id, after) in ground.state.agents.iter() {
+        is_within(before.agents.get(id).unwrap(), after);
+    }
+}
+
+/// Whoever came back with less than his tasks hold gets nothing more of it, of no role.
+fn is_within(before: &AgentRow, after: &AgentRow) {
+    let info = &after.info;
+    let own = |row: &AgentRow, role: &str| row.drawn.get(role).cloned().unwrap_or_default();
+    let most = |has: &Resources, had: &Resources| Resources {
+        cpus: has.cpus.max(had.cpus),
+        mem: has.mem.max(had.mem),
+        disk: has.disk.max(had.disk),
+        gpus: has.gpus.max(had.gpus),
+        ports: has.ports.plus(&had.ports),
+    };
+    assert!(most(&info.totals, &before.used).contains(&after.used), "{before:?} {after:?}");
+    for role in info.reserved.keys().chain(after.drawn.keys()) {
+        let kept = info.reserved.get(role).cloned().unwrap_or_default();
+        assert!(most(&kept, &own(before, role)).contains(&own(after, role)), "{role}: {before:?} {after:?}");
+    }
+    let open = info.totals.minus(&role::sum(&info.reserved));
+    let plain = |row: &AgentRow| row.used.minus(&role::sum(&row.drawn));
+    assert!(most(&open, &plain(before)).contains(&plain(after)), "{before:?} {after:?}");
 }
 
 static DECISIONS: AtomicUsize = AtomicUsize::new(0);
 static REFUSALS: AtomicUsize = AtomicUsize::new(0);
+static RESERVED: AtomicUsize = AtomicUsize::new(0);
+static WISHED: AtomicUsize = AtomicUsize::new(0);
 static LIVES: AtomicUsize = AtomicUsize::new(0);
 
 proptest! {
@@ -169,8 +228,10 @@ proptest! {
         steps in proptest::collection::vec((any::<Dice>(), 0u8..8, any::<u8>()), 1..60),
     ) {
         let mut ground = Playground::default();
+        let agents_count = agents.len();
         ground.record(agents.into_iter().map(|dice| some_agent(dice).register()).collect());
-        let mut book = Book::default();
+        let strategy = if agents_count % 6 == 5 { Strategy::Binpack } else { Strategy::Spread };
+        let mut book = Book::new(strategy);
         for (dice, loses, leaves_out) in steps {
             happen(&mut ground, dice);
             if dice.2 % 3 == 0 {
@@ -180,14 +241,14 @@ proptest! {
             let ids = ground.state.agents.iter().enumerate();
             let excluded: BTreeSet<AgentId> =
                 ids.filter(|(at, _)| is_out(*at)).map(|(_, (id, _))| id.clone()).collect();
-            let view = SchedulingView::of(&ground.state, excluded.clone());
+            let view = SchedulingView { strategy, ..SchedulingView::of(&ground.state, excluded.clone()) };
             if loses == 7 {
                 book.walked = WALKS_MAX; // Full: what is learnt now is forgotten after the cycle.
             }
             let report = book.cycle(&ground.state, &excluded, ground.now());
             let naive = naive_cycle(&view, ground.now());
             prop_assert_eq!(&report, &naive, "maintained against everybody");
-            prop_assert_eq!(&Book::default().cycle(&ground.state, &excluded, ground.now()), &naive, "rebuilt");
+            prop_assert_eq!(&Book::new(strategy).cycle(&ground.state, &excluded, ground.now()), &naive, "rebuilt");
             let counted = run_cycle(&view, ground.now());
             let present = u32::try_from(crate::scheduler::make_offers(&ground.state, &Default::default()).offers.len()).unwrap();
             for (app, _) in &report.blocked {
@@ -203,13 +264,20 @@ proptest! {
                 REFUSALS.fetch_add(1, Ordering::Relaxed);
             }
             DECISIONS.fetch_add(report.placements.len(), Ordering::Relaxed);
+            let has_wishes = |placement: &&Placement| {
+                let content = ground.state.content_of(ground.row(&placement.instance)).unwrap();
+                Judge::of(&content.spec, strategy).is_some()
+            };
+            WISHED.fetch_add(report.placements.iter().filter(has_wishes).count(), Ordering::Relaxed);
             launch(&mut ground, report, loses);
         }
         LIVES.fetch_add(1, Ordering::Relaxed);
-        let [lives, decisions, refusals] =
-            [&LIVES, &DECISIONS, &REFUSALS].map(|count| count.load(Ordering::Relaxed));
+        let [lives, decisions, refusals, reserved, wished] =
+            [&LIVES, &DECISIONS, &REFUSALS, &RESERVED, &WISHED].map(|count| count.load(Ordering::Relaxed));
         if lives % 96 == 0 {
             println!("{lives} lives: {decisions} placements and {refusals} refusals as asking everybody gives them");
+            println!("{wished} of them by points: soft wishes or bin-packing");
+            println!("{reserved} placements drew on reservations; nobody gave more than he had, of no role");
         }
     }
 }

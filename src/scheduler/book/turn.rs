@@ -11,9 +11,11 @@ use super::demand::Demand;
 use super::fleet::Fleet;
 use super::groups::MOVING;
 use super::search::{Met, best_at_level, best_of, is_by_class};
+use super::soft::Soft;
 use super::tally::Seniority;
 use super::walk::Walk;
 use crate::domain::{InstanceId, TaskId, Timestamp};
+use crate::scheduler::judge::Judge;
 use crate::scheduler::ports;
 use crate::state::Placement;
 
@@ -49,6 +51,8 @@ pub(super) struct Turn<'a> {
     /// Instances of the app, by agent.
     siblings: &'a mut Counts,
     progress: Progress,
+    /// For contents with soft wishes, which choose in their own way.
+    soft: Option<Soft>,
     /// Nobody suits.
     is_over: bool,
 }
@@ -59,9 +63,10 @@ impl<'a> Turn<'a> {
         demand: &'a mut Demand,
         siblings: &'a mut Counts,
         progress: Option<Progress>,
+        judge: Option<Judge>,
     ) -> Self {
         demand.refresh(fleet);
-        let is_over = !demand.need.any_role || demand.asks_ports_of_nobody(fleet);
+        let is_nobodys = demand.asks_ports_of_nobody(fleet);
         let known = progress.filter(|progress| progress.era == fleet.era);
         let known = known.and_then(|mut progress| {
             let grown = fleet.growth.since(progress.at).filter(|grown| grown.len() <= GROWN_MAX)?;
@@ -71,7 +76,14 @@ impl<'a> Turn<'a> {
             }
             Some(progress)
         });
-        Self { fleet, demand, siblings, progress: known.unwrap_or_default(), is_over }
+        let progress = known.unwrap_or_default();
+        let Some(judge) = judge else {
+            return Self { fleet, demand, siblings, progress, soft: None, is_over: is_nobodys };
+        };
+        // Of earlier turns only counts whether nobody suited, and nobody grew since.
+        let is_over = is_nobodys || progress.level == NOBODY;
+        let soft = (!is_over).then(|| Soft::start(judge, fleet, demand, siblings));
+        Self { fleet, demand, siblings, progress: Progress::default(), soft, is_over }
     }
 
     /// Places one instance. Nothing when no agent suits.
@@ -89,6 +101,10 @@ impl<'a> Turn<'a> {
         self.demand.count(self.fleet, agent, true, seniority.as_ref());
         self.siblings.step(agent, true);
         self.fleet.settle(agent);
+        if let Some(soft) = &mut self.soft {
+            soft.note(self.fleet, self.siblings, agent);
+            return Some((agent, placement));
+        }
         self.progress.look_again(self.fleet, self.demand, self.siblings, agent);
         if self.demand.grade() != before {
             self.progress.reopen();
@@ -100,6 +116,9 @@ impl<'a> Turn<'a> {
     fn find(&mut self) -> Option<u32> {
         if self.demand.is_full_everywhere(self.fleet) {
             return None;
+        }
+        if let Some(soft) = &self.soft {
+            return soft.find(self.fleet, self.demand);
         }
         if let Some(few) = self.demand.candidates(self.fleet) {
             return best_of(self.fleet, self.demand, self.siblings, &few);
@@ -121,12 +140,14 @@ impl<'a> Turn<'a> {
         let ports = if need.ports.is_empty() {
             Vec::new()
         } else {
-            ports::assign(&need.ports, &agent.spare.ports, ports::seed_of(&TaskId::of(instance, attempt)))?
+            let open = agent.open_to(&need.accepted);
+            ports::assign(&need.ports, &open.ports, ports::seed_of(&TaskId::of(instance, attempt)))?
         };
         let resources = need.resources(&ports);
+        let drawn = agent.draw(&resources, &need.accepted);
         let agent = agent.id.clone();
-        self.fleet.give(number, &resources);
-        Some(Placement { instance: instance.clone(), attempt, agent, ports, resources })
+        self.fleet.give(number, &resources, &drawn);
+        Some(Placement { instance: instance.clone(), attempt, agent, ports, resources, drawn })
     }
 
     /// What the next turn may build on.

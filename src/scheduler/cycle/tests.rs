@@ -204,6 +204,96 @@ fn a_cycle_is_bounded_and_the_rest_follows_at_once() {
     assert_eq!(ground.place().placements.len(), 5);
 }
 
+#[test]
+fn an_app_takes_from_its_own_role_first_and_never_from_others() {
+    let mut ground = cluster(vec![an_agent("a1").keep("db", 2.0, 4_096.0, Some((31_000, 31_001)))]);
+    wait(&mut ground, &an_app("/db/one").role("db").cpus(3.0), 1);
+    let report = ground.place();
+    let drawn = &report.placements[0].drawn["db"];
+    assert_eq!((drawn.cpus.to_f64(), drawn.mem.to_f64()), (2.0, 32.0), "the third cpu is unreserved");
+    wait(&mut ground, &an_app("/web").cpus(1.0), 9);
+    let report = ground.place();
+    assert_eq!(report.placements.len(), 5, "8 cpus, 2 for db, 1 taken by it");
+    assert!(report.placements.iter().all(|placement| placement.drawn.is_empty()));
+    wait(&mut ground, &an_app("/db/two").role("db").accepts(&["db"]), 1);
+    assert_eq!(ground.place().placements, [], "its two are taken");
+}
+
+#[test]
+fn a_port_is_taken_from_the_role_that_has_it() {
+    let mut ground =
+        cluster(vec![an_agent("a1").ports(31_000, 31_003).keep("db", 1.0, 64.0, Some((31_002, 31_003)))]);
+    wait(&mut ground, &an_app("/web").exact_ports(&[31_002]), 1);
+    let report = ground.place();
+    assert_eq!(waiting_of(&report, "/web").unwrap().rejections.get(&Reason::UnfulfilledRole), Some(&1));
+    wait(&mut ground, &an_app("/db/one").role("db").any_ports(4), 1);
+    let report = ground.place();
+    assert_eq!(report.placements[0].drawn["db"].ports.to_string(), "[31002-31003]");
+    assert_eq!(report.placements[0].ports.len(), 4, "of both roles");
+}
+
+#[test]
+fn an_agent_that_comes_back_smaller_gets_nothing_until_there_is_room() {
+    let mut ground = cluster(vec![an_agent("a1").cpus(4.0)]);
+    let app = an_app("/web").cpus(2.0);
+    ground.put(&app);
+    let (first, second) = (ground.run_one("/web"), ground.run_one("/web"));
+    let smaller = an_agent("a1").cpus(3.0).keep("db", 1.0, 0.0, None).ports(40_000, 40_001).run(2);
+    ground.record(vec![smaller.register()]);
+    assert!(ground.row(&first).is_live() && ground.row(&second).is_live(), "nothing is killed");
+    let offer = crate::scheduler::make_offers(&ground.state, &Default::default()).offers.remove(0);
+    assert_eq!((offer.spare.cpus.thousandths(), offer.reserved["db"].cpus.thousandths()), (0, 0));
+    wait(&mut ground, &app, 1);
+    wait(&mut ground, &an_app("/db/one").role("db").cpus(1.0), 1);
+    assert_eq!(ground.place().placements, []);
+    for id in [first, second] {
+        ground.record(vec![Command::SetGoal {
+            instances: vec![id.clone()],
+            goal: crate::domain::Goal::Decommissioned,
+            reason: String::new(),
+        }]);
+        ground.say(&id, TaskState::Killed);
+    }
+    assert_eq!(ground.place().placements.len(), 2);
+}
+
+#[test]
+fn rules_are_judged_by_what_agents_are_now() {
+    let mut ground = racks("r1 r2");
+    let app = an_app("/web").instances(3).constraint("rack", "MAX_PER", Some("1"));
+    wait(&mut ground, &app, 3);
+    ground.place();
+    assert_eq!(spread(&ground, "/web"), ["a1", "a2"]);
+    ground.record(vec![an_agent("a2").attribute("rack", "r1").run(2).register()]);
+    assert_eq!(ground.place().placements, [], "both are in r1 now");
+    ground.record(vec![an_agent("a3").attribute("rack", "r2").register()]);
+    ground.place();
+    assert_eq!(spread(&ground, "/web"), ["a1", "a2", "a3"]);
+}
+
+#[test]
+fn an_agent_that_claims_more_each_time_is_given_what_it_claims_and_no_more() {
+    let mut ground = cluster(vec![an_agent("a1").cpus(1.0)]);
+    wait(&mut ground, &an_app("/web").cpus(1.0), 40);
+    for run in 2..10u32 {
+        ground.place();
+        let agent = ground.state.agents.get(&AgentId::new("a1")).unwrap();
+        assert_eq!(agent.used.cpus, agent.info.totals.cpus);
+        let more = an_agent("a1").cpus(f64::from(run)).run(u64::from(run));
+        ground.record(vec![more.register()]);
+    }
+    let most = crate::domain::resources::CLAIM_MAX;
+    let mut info = an_agent("a1").run(99).info();
+    (info.totals.cpus, info.totals.mem) = (most, most);
+    ground.record(vec![Command::RegisterAgent {
+        info: Box::new(info),
+        held_ports: crate::domain::PortRanges::default(),
+        proof: None,
+    }]);
+    ground.place();
+    assert_eq!(spread(&ground, "/web").len(), 40);
+}
+
 prop_compose! {
     fn any_app()(id in 0u8..5, cpus in 0u32..30, mem in 1u32..4000, any in 0usize..4, exact in proptest::option::of(31_000u16..31_010), image in any::<bool>()) -> AppBuilder {
         let app = an_app(&format!("/app-{id}")).cpus(f64::from(cpus) / 10.0).mem(f64::from(mem));

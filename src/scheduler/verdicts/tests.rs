@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
+use crate::domain::{Strategy, Wishes};
+use crate::testkit::{AgentBuilder, AppBuilder, Playground, an_agent, an_app};
 
 fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Playground {
     let mut ground = Playground::default();
@@ -16,7 +17,7 @@ fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Pl
 }
 
 fn explain_in(ground: &Playground, app: &AppBuilder) -> Explanation {
-    explain(&ground.state, &app.id(), &Suspects::new(), ground.now()).unwrap()
+    explain(&ground.state, &app.id(), &Suspects::new(), ground.now(), Strategy::Spread).unwrap()
 }
 
 fn sentences(explanation: &Explanation) -> Vec<String> {
@@ -100,7 +101,7 @@ fn a_suspect_does_not_suit_and_its_return_would_help() {
     let (lasts, limit) = (std::time::Duration::from_secs(4), std::time::Duration::from_secs(10));
     let silent = Suspicion::Silent { lasts, limit };
     let suspects = Suspects::from(["a1", "a2"].map(|id| (AgentId::new(id), silent)));
-    let explanation = explain(&ground.state, &app.id(), &suspects, ground.now()).unwrap();
+    let explanation = explain(&ground.state, &app.id(), &suspects, ground.now(), Strategy::Spread).unwrap();
     assert_eq!(explanation.suitable(), 0);
     assert_eq!(explanation.verdicts[0].lacks, [Lack::Contact(silent)]);
     assert_eq!(explanation.obstacles[0].lacks, ["contact"]);
@@ -110,7 +111,7 @@ fn a_suspect_does_not_suit_and_its_return_would_help() {
     );
     // One that is recorded as unreachable is that, and nothing else.
     ground.agent_lost("a1");
-    let explanation = explain(&ground.state, &app.id(), &suspects, ground.now()).unwrap();
+    let explanation = explain(&ground.state, &app.id(), &suspects, ground.now(), Strategy::Spread).unwrap();
     assert_eq!(explanation.verdicts[0].lacks, [Lack::Unreachable]);
     assert_eq!(explain_in(&ground, &app).suitable(), 1);
 }
@@ -190,10 +191,119 @@ fn a_running_task_is_compared_with_the_best_others() {
     assert!(placed.runners_up.iter().all(|score| score.agent != placed.here.agent));
 }
 
+/// Where instances of an app with wishes go, in the order of the agents' names.
+#[track_caller]
+fn check_wishes(agents: Vec<AgentBuilder>, others: &[(&str, &str)], app: &AppBuilder, wanted: &[&str]) {
+    let mut ground = Playground::default();
+    ground.record(agents.into_iter().map(AgentBuilder::register).collect());
+    for (other, agent) in others {
+        ground.put(&an_app(other));
+        let ids = ground.create(other, 1);
+        ground.put_on(agent, &ids);
+    }
+    ground.put(app);
+    ground.create(app.id().as_str(), app.clone().spec().instances as usize);
+    ground.place();
+    let id = app.id();
+    let rows = ground.state.instances_of(&id);
+    let mut found: Vec<String> = rows.filter_map(|row| Some(row.task.as_ref()?.agent.to_string())).collect();
+    found.sort();
+    assert_eq!(found, wanted);
+}
+
+fn zones(names: &str) -> Vec<AgentBuilder> {
+    let agent = |(at, zone)| an_agent(&format!("a{}", at + 1)).attribute("zone", zone);
+    names.split_whitespace().enumerate().map(agent).collect()
+}
+
+#[test]
+fn wishes_choose_among_those_that_suit_and_keep_nobody_waiting() {
+    let app = |instances| an_app("/web").instances(instances);
+    let web = || app(1).prefer("zone", "b", 50);
+    check_wishes(zones("a b a"), &[], &web(), &["a2"]);
+    check_wishes(zones("a a"), &[], &web().prefer("hostname", "a1.*", -50), &["a2"]);
+    check_wishes(zones("a"), &[], &app(1).prefer("zone", "a", -100), &["a1"]);
+    // Each instance that an agent has costs 50 / 4 points: two are worth the preference.
+    check_wishes(zones("a b a"), &[], &app(4).prefer("zone", "b", 20), &["a1", "a2", "a2", "a3"]);
+    check_wishes(zones("a b a"), &[], &app(3).prefer("zone", "b", 100), &["a2", "a2", "a2"]);
+}
+
+#[test]
+fn instances_are_shared_out_by_percent_or_evenly() {
+    let app = |instances| an_app("/web").instances(instances);
+    let by_share = app(10).spread("zone", 100, &[("a", 70), ("b", 20)]);
+    check_wishes(
+        zones("a b c"),
+        &[],
+        &by_share,
+        &["a1", "a1", "a1", "a1", "a1", "a1", "a2", "a2", "a3", "a3"],
+    );
+    check_wishes(zones("a a a a b"), &[], &app(4).spread("zone", 100, &[]), &["a2", "a4", "a5", "a5"]);
+    // Who has no zone is last.
+    let mut agents = zones("a b");
+    agents.push(an_agent("a3"));
+    check_wishes(agents, &[], &app(2).spread("zone", 100, &[]), &["a1", "a2"]);
+}
+
+#[test]
+fn apps_are_near_to_others_or_far_from_them() {
+    let app = an_app("/web");
+    let cache = [("/cache", "a2")];
+    check_wishes(zones("a b b"), &cache, &app.clone().near("/cache", "hostname", 50), &["a2"]);
+    check_wishes(zones("b b a"), &cache, &app.clone().near("/cache", "zone", -50), &["a3"]);
+    check_wishes(zones("a a"), &cache, &app.clone().near("/cache", "hostname", -50), &["a1"]);
+    check_wishes(zones("a"), &[("/cache", "a1")], &app.near("/cache", "zone", -100), &["a1"]);
+}
+
+#[test]
+fn packed_apps_fill_one_agent_before_the_next() {
+    let app = an_app("/web").cpus(1.0).instances(10);
+    let packed = app.wish(Wishes { strategy: Some(Strategy::Binpack), ..Wishes::default() });
+    let mut ground = Playground::with_agents(4);
+    ground.put(&packed);
+    ground.create("/web", 10);
+    ground.place();
+    let mut used: Vec<u64> = ground.state.agents.values().map(|row| row.used.cpus.thousandths()).collect();
+    used.sort_unstable();
+    assert_eq!(used, [0, 0, 2_000, 8_000]);
+}
+
+#[test]
+fn why_here_is_told_in_points() {
+    let mut agents = zones("a b b");
+    agents.push(an_agent("a4").cpus(0.1));
+    let app =
+        an_app("/web").prefer("zone", "b", 50).spread("zone", 20, &[("a", 50)]).near("/cache", "zone", -10);
+    let mut ground = Playground::default();
+    ground.record(agents.into_iter().map(AgentBuilder::register).collect());
+    ground.put(&an_app("/cache"));
+    let ids = ground.create("/cache", 1);
+    ground.put_on("a2", &ids);
+    ground.put(&app);
+    ground.run_one("/web");
+    let explanation = explain_in(&ground, &app);
+    let placed = &explanation.placed[0];
+    let parts: Vec<(&str, i64)> =
+        placed.here.wishes.iter().flatten().map(|part| (part.wish.as_str(), part.points)).collect();
+    assert_eq!(placed.here.agent.as_str(), "a3", "a2 is as near to the cache's zone, and fuller");
+    assert_eq!(
+        parts,
+        [("preferences(0)", 50_000), ("spread(0)", 10_000), ("affinity(0)", -10_000), ("load", 10_000)]
+    );
+    assert_eq!(placed.here.points(), 60_000);
+    let others: Vec<(&str, i64)> =
+        placed.runners_up.iter().map(|score| (score.agent.as_str(), score.points())).collect();
+    assert_eq!(others, [("a2", 59_875), ("a1", 20_000), ("a4", -10_000)]);
+    let last = placed.runners_up.last().unwrap().wishes.iter().flatten();
+    let why: Vec<&str> = last.map(|part| part.why.as_str()).collect();
+    assert_eq!(why, ["the agent has no zone", "spread, 0 % taken"]);
+}
+
 #[test]
 fn an_unknown_app_has_no_explanation() {
     let ground = Playground::with_agents(1);
-    assert_eq!(explain(&ground.state, &AppId::parse("/none").unwrap(), &Suspects::new(), ground.now()), None);
+    let none = AppId::parse("/none").unwrap();
+    assert_eq!(explain(&ground.state, &none, &Suspects::new(), ground.now(), Strategy::Spread), None);
 }
 
 prop_compose! {

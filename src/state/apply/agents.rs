@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::Recorder;
-use crate::domain::{AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Resources, Timestamp};
+use crate::domain::{
+    AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Reserved, Resources, Timestamp,
+};
 use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
 
 /// A later incarnation of the same place takes over; one of another place does whenever it is
@@ -28,6 +30,7 @@ pub(super) fn register(
             proof: proof.cloned(),
             held_ports: held.clone(),
             used: Resources::default(),
+            drawn: Reserved::new(),
         };
         state.agents.insert(info.id.clone(), row);
         record.event(Event::AgentRegistered(info.id.clone()));

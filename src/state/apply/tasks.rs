@@ -2,7 +2,7 @@
 
 use super::Recorder;
 use super::instances::forget;
-use crate::domain::{AgentId, AppVersion, Goal, InstanceId, TaskId, TaskState, TaskStatus, Timestamp};
+use crate::domain::{AgentId, AppVersion, Goal, InstanceId, TaskId, TaskState, TaskStatus, Timestamp, role};
 use crate::state::{
     AppRow, ClusterState, Event, InstanceRow, LaunchDelay, Placement, Presence, Refusal, TaskFailure, TaskRow,
 };
@@ -27,10 +27,15 @@ fn launch_one(state: &mut ClusterState, placement: &Placement, record: &mut Reco
     // Ids as the tables have them already: those of the entry would be kept a second time.
     let id = instance.id.clone();
     let agent = state.agents.get_mut(&placement.agent).ok_or_else(stale)?;
-    if agent.presence != Presence::Registered || !agent.spare().contains(&placement.resources) {
+    let has_room = match agent.pools() {
+        None => placement.drawn.is_empty() && agent.spare().contains(&placement.resources),
+        Some(pools) => pools.contains(&placement.resources, &placement.drawn),
+    };
+    if agent.presence != Presence::Registered || !has_room {
         return Err(stale());
     }
     agent.used = agent.used.plus(&placement.resources);
+    role::add(&mut agent.drawn, &placement.drawn);
     let task = TaskRow {
         id: TaskId::of(&id, placement.attempt),
         attempt: placement.attempt,
@@ -38,6 +43,7 @@ fn launch_one(state: &mut ClusterState, placement: &Placement, record: &mut Reco
         hostname: agent.info.hostname.clone(),
         ports: placement.ports.clone(),
         resources: placement.resources.clone(),
+        drawn: placement.drawn.clone(),
         staged_at: state.now,
         started_at: None,
         status: TaskStatus::new(TaskState::Staging, state.now, ""),
@@ -136,6 +142,7 @@ fn record_end(state: &mut ClusterState, id: &InstanceId, now: Timestamp, record:
     state.by_agent.remove(&task.agent, id);
     if let Some(agent) = state.agents.get_mut(&task.agent) {
         agent.used = agent.used.minus(&task.resources);
+        role::subtract(&mut agent.drawn, &task.drawn);
     }
     // The pause belongs to the configuration: ends of older content do not delay the new. Source: spec 5.8.
     let content = state.content_of(&row).filter(|_| !state.is_outdated(&row)).cloned();

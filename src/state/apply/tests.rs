@@ -13,6 +13,7 @@ use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
 
 mod an_agent_that;
 mod any_commands;
+mod reservations;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -296,6 +297,7 @@ mod a_placement {
             agent: AgentId::new("a1"),
             ports: ports.to_vec(),
             resources,
+            drawn: Default::default(),
         }
     }
 

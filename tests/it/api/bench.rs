@@ -199,6 +199,7 @@ impl Bench {
             control: Arc::new(Control::new(store.clone(), clock.clone())),
             clock: clock.clone(),
             me,
+            strategy: Default::default(),
             ready: outside.clone(),
             metrics: Arc::new(Registry::master()),
             members: outside.clone(),
@@ -303,6 +304,7 @@ impl Bench {
                 attempt: 1,
                 agent: AgentId::new(host),
                 resources: Resources { ports: PortRanges::of(ports.clone()), ..Resources::default() },
+                drawn: Default::default(),
                 ports,
             }
         };
@@ -335,6 +337,7 @@ impl Bench {
             hostname: host.to_owned(),
             http: format!("{host}:5051"),
             totals,
+            reserved: Default::default(),
             attributes: [("rack".to_owned(), platformd::domain::AttributeValue::parse("r1"))].into(),
             incarnation: Incarnation {
                 boot_id: "boot".into(),

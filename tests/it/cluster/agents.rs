@@ -140,6 +140,56 @@ fn a_task_that_ends_is_launched_again_under_the_same_instance() {
 }
 
 #[test]
+fn an_agent_may_come_back_with_other_resources_roles_and_attributes() {
+    let mut cluster = Cluster::start(1, 1, "process");
+    let api = cluster.http[0].clone();
+    let app = |id: &str, cpus: f64, more: Value| {
+        let mut body = json!({"id": id, "cmd": "exec sleep 1000", "cpus": cpus, "mem": 16});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = put(&api, id, &body).unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.body);
+    };
+    app("/a", 3.0, json!({}));
+    let before = cluster.running("/a", 1).remove(0);
+    let only_db = json!({"role": "db", "acceptedResourceRoles": ["db"], "portDefinitions": []});
+    app("/db/one", 0.5, only_db);
+    app("/there", 0.1, json!({"constraints": [["rack", "LIKE", "r9"]]}));
+    eventually("the role is told", || {
+        let verdict = get(&api, "/v2/apps/db/one/explain")?.json()["verdicts"][0]["lacks"][0].clone();
+        (verdict["what"] == "role" && verdict["why"].as_str()?.contains("accepts only db")).then_some(())
+    });
+    cluster.agents[0].as_mut().unwrap().kill();
+    cluster.describe_agent(0, "cpus:1;cpus(db):1;mem:512;mem(db):256;disk:1000", "rack:r9");
+    cluster.start_agent(0);
+    let spare = |role: &str, name: &str| -> Option<Value> {
+        let offer = get(&api, "/v1/offers")?.json()["offers"][0].clone();
+        let all = offer["resources"].as_array()?.clone();
+        let one = all.into_iter().find(|one| one["role"] == role && one["name"] == name)?;
+        Some(one["scalar"].clone())
+    };
+    eventually("the offer shrinks to nothing", || {
+        (spare("*", "cpus")? == 0 && spare("db", "cpus")? == 0 && spare("db", "mem")? == 256).then_some(())
+    });
+    let agent = cluster.ask("/v1/agents").unwrap().json()["agents"][0].clone();
+    assert_eq!((&agent["totals"]["cpus"], &agent["used"]["cpus"]), (&json!(2.0), &json!(3.0)));
+    assert_eq!((&agent["reserved"]["db"]["cpus"], &agent["attributes"]["rack"]), (&json!(1.0), &json!("r9")));
+    let after = cluster.running("/a", 1).remove(0);
+    assert_eq!(before["id"], after["id"], "nothing that runs is killed");
+    for id in ["/db/one", "/there"] {
+        let waits = get(&api, &format!("/v2/apps{id}")).unwrap().json()["app"]["tasks"].clone();
+        assert_eq!(waits, json!([]), "{id} has no room yet");
+    }
+    http(&api, "DELETE", "/v2/apps/a", &[], "").unwrap();
+    cluster.running("/db/one", 1);
+    cluster.running("/there", 1);
+    let agent = cluster.ask("/v1/agents").unwrap().json()["agents"][0].clone();
+    assert_eq!(agent["usedReserved"]["db"]["cpus"], json!(0.5));
+    eventually("each role has its own rest", || {
+        (spare("*", "cpus")? == 0.9 && spare("db", "cpus")? == 0.5).then_some(())
+    });
+}
+
+#[test]
 fn what_cannot_run_says_why_and_others_go_on() {
     let cluster = Cluster::start(1, 1, "process");
     let api = &cluster.http[0];

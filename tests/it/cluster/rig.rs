@@ -25,6 +25,7 @@ pub struct Cluster {
     pub masters: Vec<Option<Process>>,
     pub agents: Vec<Option<Process>>,
     resources: Vec<String>,
+    attributes: Vec<String>,
     runtime: &'static str,
     flags: &'static [&'static str],
 }
@@ -50,6 +51,7 @@ impl Cluster {
             masters: (0..masters).map(|_| None).collect(),
             agents: (0..agents).map(|_| None).collect(),
             resources: (0..agents).map(|_| format!("cpus:4;mem:2048;disk:1000;{}", task_ports())).collect(),
+            attributes: vec!["kind:test".to_owned(); agents],
             runtime,
             flags,
         };
@@ -113,6 +115,8 @@ impl Cluster {
             "localhost",
             "--resources",
             &self.resources[n],
+            "--attributes",
+            &self.attributes[n],
             "--runtime",
             self.runtime,
         ];
@@ -136,6 +140,12 @@ impl Cluster {
             let listed = self.ask("/v1/agents")?.json();
             (listed["agents"].as_array()?.len() > n).then_some(())
         });
+    }
+
+    /// What an agent says of itself from its next start on. Its ports are free ones of its own.
+    pub fn describe_agent(&mut self, n: usize, resources: &str, attributes: &str) {
+        self.resources[n] = format!("{resources};{}", task_ports());
+        attributes.clone_into(&mut self.attributes[n]);
     }
 
     pub fn data_dir(&self, name: &str) -> String {

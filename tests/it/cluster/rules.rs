@@ -35,3 +35,46 @@ fn an_app_waits_for_its_rule_says_so_and_runs_when_it_changes() {
     assert_eq!(answer.status, 200, "{}", answer.body);
     cluster.running("/ruled", 2);
 }
+
+#[test]
+fn wishes_choose_agents_and_masters_may_pack() {
+    let mut cluster = Cluster::start_with(1, 2, "process", &["--placement-strategy", "binpack"]);
+    let master = cluster.http[0].clone();
+    let app = |id: &str, more: Value| {
+        let mut body = json!({"id": id, "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        put(&master, id, &body).unwrap()
+    };
+    assert_eq!(app("/packed", json!({"instances": 3})).status, 201);
+    let tasks = cluster.running("/packed", 3);
+    assert!(tasks.iter().all(|task| task["slaveId"] == tasks[0]["slaveId"]), "{tasks:?}");
+
+    cluster.agents[0].as_mut().unwrap().kill();
+    cluster.describe_agent(0, "cpus:4;mem:2048;disk:1000", "disk:ssd");
+    cluster.start_agent(0);
+    let liked = eventually("an agent says that it has an ssd", || {
+        let agents = cluster.ask("/v1/agents")?.json();
+        agents["agents"].as_array()?.iter().find(|agent| agent["attributes"]["disk"] == "ssd").cloned()
+    });
+    let wishes =
+        json!({"strategy": "spread", "preferences": [{"attribute": "disk", "value": "ssd", "weight": 100}]});
+    assert_eq!(app("/liked", json!({"instances": 2, "placement": wishes})).status, 201);
+    let tasks = cluster.running("/liked", 2);
+    assert!(tasks.iter().all(|task| task["slaveId"] == liked["id"]), "{tasks:?}");
+    let shown = cluster.ask("/v2/apps//liked").unwrap().json();
+    assert_eq!(shown["app"]["placement"], wishes);
+    assert_eq!(cluster.ask("/v2/apps//packed").unwrap().json()["app"].get("placement"), None);
+
+    let here = |app: &str| {
+        cluster.ask(&format!("/v2/apps{app}/explain")).unwrap().json()["placed"][0]["here"].clone()
+    };
+    let parts = here("/liked")["parts"].clone();
+    assert_eq!(parts[0], json!({"wish": "preferences(0)", "why": "disk is \"ssd\"", "points": 100.0}));
+    assert!(here("/liked")["points"].as_f64().unwrap() < 100.0 + 10.0 - 25.0 + 0.1, "a sibling costs 25");
+    let load = here("/packed")["parts"][0].clone();
+    assert!(load["why"].as_str().unwrap().starts_with("binpack, "), "{load}");
+
+    let answer = app("/liked", json!({"placement": {"preferences": [{"attribute": "disk", "weight": 500}]}}));
+    assert_eq!(answer.status, 422, "{}", answer.body);
+    assert!(answer.body.contains("must have either a value or a pattern"), "{}", answer.body);
+}

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use platformd::domain::{
-    Action, ActionKind, AgentId, AgentInfo, AppId, AppVersion, Attributes, ClusterId, DeploymentId, Goal,
-    Incarnation, InstanceId, Plan, PortRanges, Resources, RunSpec, Scalar, SpecVersion, Step, TaskId,
-    TaskState, TaskStatus, Timestamp,
+    Action, ActionKind, Affinity, AgentId, AgentInfo, AppId, AppVersion, Attributes, ClusterId, DeploymentId,
+    Goal, Incarnation, InstanceId, Plan, PortRanges, Preference, Reserved, Resources, RunSpec, Scalar,
+    SpecVersion, Spread, Step, Strategy, Target, TaskId, TaskState, TaskStatus, Timestamp, Wanted, Wishes,
 };
 use platformd::raft::{self, RaftHandle, RaftSettings};
 use platformd::state::{AppChange, Command, LogEntry, Placement, RequestKey, StartDeployment, codec};
@@ -51,6 +51,7 @@ fn an_agent(id: &str) -> AgentInfo {
             mem: Scalar::from_thousandths(8_192_000),
             ..Resources::default()
         },
+        reserved: Default::default(),
         attributes: Attributes::default(),
         incarnation: Incarnation {
             boot_id: "boot".into(),
@@ -94,6 +95,7 @@ fn every_command() -> LogEntry {
         agent: agent.clone(),
         ports: vec![31_000],
         resources: Resources::default(),
+        drawn: Default::default(),
     };
     let status = TaskStatus::new(TaskState::Running, Timestamp::from_millis(7), "started");
     let instances = || vec![instance.clone()];
@@ -147,6 +149,63 @@ fn a_log_entry_that_moves_instances_still_reads() {
     let bytes = read_or_write("entry-moves.bin", &codec::encode(&entry));
     let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
     assert_eq!(read, entry);
+}
+
+/// One entry with what came in version 2: resources of roles and soft wishes.
+fn roles_and_wishes() -> LogEntry {
+    let mut entry = every_command();
+    let cpus = |amount| Resources { cpus: Scalar::from_thousandths(amount), ..Resources::default() };
+    let by_role = |amount| Reserved::from([("db".to_owned(), cpus(amount))]);
+    for command in &mut entry.commands {
+        match command {
+            Command::RegisterAgent { info, .. } => info.reserved = by_role(2_000),
+            Command::LaunchTasks { placements, .. } => {
+                for placement in placements {
+                    placement.resources = cpus(600);
+                    placement.drawn = by_role(500);
+                }
+            }
+            Command::StartDeployment(start) => {
+                let content = start.changes.iter_mut().find_map(|change| change.content.as_mut()).unwrap();
+                content.spec.role = "db".into();
+                content.spec.accepted_resource_roles = vec!["db".into(), "*".into()];
+                let wish = |wanted, weight| Preference { attribute: "disk".into(), wanted, weight };
+                content.spec.placement = Some(Wishes {
+                    strategy: Some(Strategy::Binpack),
+                    preferences: vec![
+                        wish(Wanted::Value("ssd".into()), 50),
+                        wish(Wanted::Pattern("old.*".into()), -100),
+                    ],
+                    spread: vec![Spread {
+                        attribute: "zone".into(),
+                        weight: 30,
+                        targets: vec![Target { value: "a".into(), percent: 60 }],
+                    }],
+                    affinity: vec![Affinity {
+                        app: AppId::parse("/cache").unwrap(),
+                        attribute: "hostname".into(),
+                        weight: -20,
+                    }],
+                });
+            }
+            _ => {}
+        }
+    }
+    entry
+}
+
+#[test]
+fn a_log_entry_of_version_2_still_reads() {
+    let entry = roles_and_wishes();
+    let bytes = read_or_write("entry-2.bin", &codec::encode(&entry));
+    let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
+    assert_eq!(read, entry);
+}
+
+#[test]
+fn what_has_no_roles_and_no_wishes_is_written_as_before() {
+    let bytes = read_or_write("entry-1.bin", &[]);
+    assert_eq!(codec::encode(&every_command()), bytes);
 }
 
 /// Starts the only master of `dir` and waits until it leads.

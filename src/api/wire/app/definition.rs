@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::decode::AppError;
 use super::super::reader::{Fields, Item, Problems, items_at, text_at};
-use super::{health, network};
+use super::{health, network, placement};
 use crate::domain::{
     AppId, Backoff, Constraint, IdError, KillSelection, Millionths, Operator, RunSpec, Scalar, Timestamp,
     UnreachableStrategy, UpgradeStrategy,
@@ -86,6 +86,7 @@ pub(in super::super) fn read_app(
     read_placement(&mut fields, &mut spec);
     read_policies(&mut fields, &mut spec);
     spec.dependencies = read_dependencies(&mut fields, &group);
+    spec.placement = placement::read(&mut fields, &group);
     let surroundings = network::read(&mut fields);
     spec.container = surroundings.container;
     spec.networks = surroundings.networks;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::decode::into_map;
 use super::super::number::{millionths, scalar};
-use super::health;
+use super::{health, placement};
 use crate::domain::{
     AppId, AppVersion, Constraint, Container, ContainerKind, DeploymentId, KillSelection, Network,
     PortDefinition, PortMapping, RunSpec, SpecVersion, UnreachableStrategy, Volume,
@@ -87,6 +87,7 @@ pub(super) fn canonical(spec: &RunSpec) -> Map<String, Value> {
     put("container", spec.container.as_ref().map(|inner| container(inner, is_host)));
     let roles = &spec.accepted_resource_roles;
     put("acceptedResourceRoles", (!roles.is_empty()).then(|| json!(roles)));
+    put("placement", spec.placement.as_ref().map(placement::write));
     put("taskKillGracePeriodSeconds", spec.kill_grace.map(|grace| json!(grace.as_secs())));
     put("tty", spec.tty.then_some(Value::Bool(true)));
     let definitions = || spec.port_definitions.iter().map(port_definition).collect();

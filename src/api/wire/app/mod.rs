@@ -11,6 +11,7 @@ mod encode;
 mod health;
 mod info;
 mod network;
+mod placement;
 mod update;
 
 pub(super) use definition::read_app;

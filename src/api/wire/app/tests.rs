@@ -15,6 +15,7 @@ mod bad_input;
 mod generated;
 mod golden;
 mod merging;
+mod placement;
 
 const NOW: SpecVersion = SpecVersion(Timestamp::from_millis(1_577_836_800_000));
 

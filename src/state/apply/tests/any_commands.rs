@@ -23,6 +23,7 @@ fn pick<T: Clone>(from: &[T], at: u8) -> Option<T> {
 fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
     let agent = AgentId::new(pick(&AGENTS, a)?);
     let app = an_app(pick(&APPS, a)?).instances(u32::from(b % 4)).cmd(&format!("{}", c % 3)).any_ports(1);
+    let app = if a % 2 == 1 { app.role("team") } else { app };
     let rows: Vec<&InstanceRow> = state.instances.values().map(|row| &**row).collect();
     let some: Vec<InstanceId> =
         [a, b].into_iter().filter_map(|at| Some(pick(&rows, at)?.id.clone())).collect();
@@ -30,7 +31,15 @@ fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
     let under_way: Vec<DeploymentId> = state.deployments.iter().map(|(id, _)| id.clone()).collect();
     let id = deployment(&format!("d{}", state.index));
     Some(match kind % 22 {
-        0 => an_agent(pick(&AGENTS, a)?).cpus(1.0).ports(31_000, 31_010).run(u64::from(b % 4)).register(),
+        0 => {
+            let agent = an_agent(pick(&AGENTS, a)?).cpus(1.0).ports(31_000, 31_010).run(u64::from(b % 4));
+            let agent = match c % 3 {
+                0 => agent.keep("team", 0.5, 64.0, Some((31_000, 31_003))),
+                1 => agent.keep("team", f64::from(a % 8) / 8.0, 1_024.0, None).keep("x", 0.1, 0.0, None),
+                _ => agent,
+            };
+            agent.register()
+        }
         1 => Command::SetHeldPorts { agent, ports: PortRanges::of([31_000 + u16::from(b % 10)]) },
         2 => {
             let run = state.agents.get(&agent)?.info.incarnation.run;
@@ -59,10 +68,15 @@ fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
                 ports: PortRanges::of([port]),
                 ..Resources::default()
             };
+            let drawn = if c % 4 == 0 {
+                [("team".to_owned(), resources.clone())].into()
+            } else {
+                crate::domain::Reserved::new()
+            };
             let instance = pick(&some, 0)?;
             let attempt = u32::from(c % 3);
             Command::LaunchTasks {
-                placements: vec![Placement { instance, attempt, agent, ports: vec![port], resources }],
+                placements: vec![Placement { instance, attempt, agent, ports: vec![port], resources, drawn }],
                 seen_at: 0,
             }
         }

@@ -168,6 +168,7 @@ fn rules_of_meaning_are_named() {
         "/acceptedResourceRoles",
         "acceptedResourceRoles can only contain * and *",
     );
+    invalid(json!({"role": "gold"}), "/role", "is not one of (*)");
     invalid(
         json!({"networks": [{"mode": "host", "name": "n"}]}),
         "/networks(0)",
@@ -218,7 +219,6 @@ fn what_is_not_built_is_refused_by_name() {
     gap(json!({"executorResources": {"cpus": 1}}), "/executorResources");
     gap(json!({"residency": {"taskLostBehavior": "WAIT_FOREVER"}}), "/residency");
     gap(json!({"executor": "/opt/mine"}), "/executor");
-    gap(json!({"role": "gold"}), "/role");
     gap(json!({"networks": [{"mode": "container", "name": "n"}]}), "/networks(0)");
     gap(json!({"healthChecks": [{"protocol": "HTTPS"}]}), "/healthChecks(0)/protocol");
     gap(json!({"healthChecks": [{"protocol": "MESOS_HTTPS"}]}), "/healthChecks(0)/protocol");

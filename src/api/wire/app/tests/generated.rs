@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    Backoff, Container, ContainerKind, DockerImage, HealthCheck, HealthProtocol, KillSelection, Millionths,
-    PortDefinition, PortMapping, Scalar, Transport, UnreachableStrategy, UpgradeStrategy, Volume,
+    Affinity, Backoff, Container, ContainerKind, DockerImage, HealthCheck, HealthProtocol, KillSelection,
+    Millionths, PortDefinition, PortMapping, Preference, Scalar, Spread, Target, Transport,
+    UnreachableStrategy, UpgradeStrategy, Volume, Wanted, Wishes,
 };
 
 fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
@@ -100,6 +101,29 @@ fn unreachable() -> impl Strategy<Value = UnreachableStrategy> {
     prop_oneof![Just(UnreachableStrategy::Disabled), after]
 }
 
+fn wishes() -> impl Strategy<Value = Wishes> {
+    let wanted =
+        prop_oneof!["[a-z]{1,5}".prop_map(Wanted::Value), "[a-z]{1,5}[.][*]".prop_map(Wanted::Pattern),];
+    let preference = ("[a-z]{1,5}", wanted, -100..=100i32)
+        .prop_map(|(attribute, wanted, weight)| Preference { attribute, wanted, weight });
+    let target = ("[a-z]{1,5}", 0..=100u32).prop_map(|(value, percent)| Target { value, percent });
+    let spread = ("[a-z]{1,5}", -100..=100i32, proptest::collection::vec(target, 0..3))
+        .prop_map(|(attribute, weight, targets)| Spread { attribute, weight, targets });
+    let affinity = ("/[a-z]{1,5}", "[a-z]{1,5}", -100..=100i32).prop_map(|(app, attribute, weight)| {
+        Affinity { app: AppId::parse(&app).unwrap(), attribute, weight }
+    });
+    let strategy = proptest::option::of(prop_oneof![Just("spread"), Just("binpack")]);
+    let lists = (
+        proptest::collection::vec(preference, 0..3),
+        proptest::collection::vec(spread, 0..3),
+        proptest::collection::vec(affinity, 0..3),
+    );
+    (strategy, lists).prop_map(|(strategy, (preferences, spread, affinity))| {
+        let strategy = strategy.and_then(crate::domain::Strategy::parse);
+        Wishes { strategy, preferences, spread, affinity }
+    })
+}
+
 /// Specs in the form that decoding leaves them in.
 fn spec() -> impl Strategy<Value = RunSpec> {
     let process = (
@@ -118,6 +142,7 @@ fn spec() -> impl Strategy<Value = RunSpec> {
         proptest::collection::vec(health_check(), 0..3),
         proptest::option::of(seconds()),
         any::<(bool, bool)>(),
+        proptest::option::of(wishes()),
     );
     (process, amounts, surroundings, policies, rest).prop_map(
         |(
@@ -125,7 +150,7 @@ fn spec() -> impl Strategy<Value = RunSpec> {
             (instances, cpus, mem, disk, gpus),
             (is_host, port_definitions, mappings, container, require_ports),
             (initial, factor, max, minimum, over, unreachable),
-            (mut health_checks, kill_grace, (tty, oldest)),
+            (mut health_checks, kill_grace, (tty, oldest), placement),
         )| {
             health_checks.dedup();
             let mut container = container;
@@ -135,6 +160,7 @@ fn spec() -> impl Strategy<Value = RunSpec> {
                     .port_mappings = mappings;
             }
             RunSpec {
+                placement,
                 cmd: has_cmd.then(|| "sleep 1".to_owned()),
                 args: if has_cmd { vec![] } else { args },
                 user,
@@ -233,6 +259,15 @@ fn any_json() -> impl Strategy<Value = Value> {
         "groups",
         "apps",
         "acceptedResourceRoles",
+        "placement",
+        "strategy",
+        "preferences",
+        "spread",
+        "targets",
+        "affinity",
+        "attribute",
+        "weight",
+        "app",
         "inactiveAfterSeconds",
         "zzz",
     ]);
