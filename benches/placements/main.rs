@@ -216,7 +216,7 @@ fn line(what: &str, figures: [String; 3]) {
 }
 
 fn per_second(rate: f64) -> String {
-    format!("{:.0} k/s", rate / 1_000.0)
+    if rate < 10_000.0 { format!("{:.2} k/s", rate / 1e3) } else { format!("{:.0} k/s", rate / 1e3) }
 }
 
 fn time(seconds: f64) -> String {
