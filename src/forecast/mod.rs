@@ -11,6 +11,7 @@ mod outcome;
 mod rebalance;
 mod stand_in;
 mod survey;
+mod unrest;
 
 pub use course::{Course, ROUNDS_MAX, Rest};
 pub use outcome::{AppOutcome, Free, Move, Outcome, Spot, Wait};

@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::course::fresh_id;
+use super::unrest::Unrest;
 use super::{Course, Outcome, Rest, Spot};
 use crate::domain::{AgentId, AppId, Goal, InstanceId, TaskState, TaskStatus, Timestamp};
 use crate::planner::replaces_before_it_stops;
@@ -357,31 +358,6 @@ impl Planner<'_> {
             chosen.truncate(chosen.len() / 2);
         }
         chosen
-    }
-}
-
-/// How far a cluster is from where it had better be; compared from the first field to the last.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Unrest {
-    /// Instances that wait for a place.
-    waiting: usize,
-    /// Instances that stand against a rule.
-    misplaced: usize,
-    /// How full agents are, the fullest first.
-    loads: Vec<u64>,
-}
-
-impl Unrest {
-    fn of(state: &ClusterState, suspects: &Suspects) -> Self {
-        let present = state.agents.values().filter(|agent| agent.presence == Presence::Registered);
-        let open = present.filter(|agent| !suspects.contains_key(&agent.info.id));
-        let mut loads: Vec<u64> = open.map(|agent| load(agent)).collect();
-        loads.sort_unstable_by(|a, b| b.cmp(a));
-        Self {
-            waiting: state.instances.values().filter(|row| row.is_waiting()).count(),
-            misplaced: state.apps.iter().map(|(app, _)| misplaced(state, app).len()).sum(),
-            loads,
-        }
     }
 }
 
