@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use platformd::domain::{AgentId, DeploymentId, Timestamp};
+use platformd::domain::{AgentId, DeploymentId, Strategy, Timestamp};
 use platformd::forecast::{Budget, Course, Outcome, Rest, rebalance, survey};
 use platformd::scheduler::Suspects;
 use platformd::state::{ClusterState, Command};
@@ -73,7 +73,7 @@ fn main() {
         });
         say(
             "a look at every agent",
-            median(|| drop(survey(&state, &BTreeSet::new(), &mut || true).unwrap())),
+            median(|| drop(survey(&state, &BTreeSet::new(), Strategy::default(), &mut || true).unwrap())),
         );
         let lose = || {
             let mut course = Course::start(&state, none.clone(), now);
@@ -84,6 +84,6 @@ fn main() {
         };
         say("a what-if: one agent is lost", median(lose));
         let budget = Budget { moves_max: 10, moves_per_app_max: 2 };
-        say("a rebalance plan", median(|| drop(rebalance(&state, &none, now, budget, &mut || true))));
+        say("a rebalance plan", median(|| drop(rebalance(&state, &none, now, budget, Strategy::default(), &mut || true))));
     }
 }

@@ -13,7 +13,7 @@ mod what_if;
 
 use std::sync::Arc;
 
-use crate::domain::{AppId, AppVersion, DeploymentId, RunSpec, SpecVersion, Timestamp};
+use crate::domain::{AppId, AppVersion, DeploymentId, RunSpec, SpecVersion, Strategy, Timestamp};
 use crate::state::{Applied, Command, Refusal, RequestKey};
 use crate::store::StateStore;
 use crate::world::Clock;
@@ -83,13 +83,15 @@ pub struct Control {
     turn: tokio::sync::Mutex<()>,
     /// As many as questions may be worked on.
     what_ifs: Arc<tokio::sync::Semaphore>,
+    /// What apps get that wish for no strategy.
+    strategy: Strategy,
 }
 
 impl Control {
-    /// Over a store; `clock` only stamps versions.
-    pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>) -> Self {
+    /// Over a store; `clock` only stamps versions. With `strategy` as the cluster's.
+    pub fn new(store: Arc<dyn StateStore>, clock: Arc<dyn Clock>, strategy: Strategy) -> Self {
         let what_ifs = Arc::new(tokio::sync::Semaphore::new(WHAT_IFS_MAX));
-        Self { store, clock, turn: tokio::sync::Mutex::new(()), what_ifs }
+        Self { store, clock, turn: tokio::sync::Mutex::new(()), what_ifs, strategy }
     }
 
     /// The store, for reads.

@@ -34,10 +34,11 @@ impl Control {
         suspects: Suspects,
     ) -> Result<Rebalance, ControlError> {
         let permit = self.permit_to_foretell()?;
+        let strategy = self.strategy;
         let now = Timestamp::from_millis(self.clock.now_millis()).max(view.now);
         let work = move || {
             let until = Instant::now() + WHAT_IF_TIME_MAX;
-            let plan = rebalance(&view, &suspects, now, budget, &mut || Instant::now() < until);
+            let plan = rebalance(&view, &suspects, now, budget, strategy, &mut || Instant::now() < until);
             drop(permit);
             plan
         };

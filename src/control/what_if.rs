@@ -11,7 +11,7 @@ use super::edits::{Planned, Sentenced, plan};
 use super::{Control, ControlError, Edit};
 use crate::domain::{
     AgentId, AgentInfo, AppId, Attributes, DeploymentId, Incarnation, PortRanges, Resources, SpecVersion,
-    Timestamp, Violation,
+    Strategy, Timestamp, Violation,
 };
 use crate::forecast::{Course, Outcome};
 use crate::scheduler::Suspects;
@@ -72,9 +72,10 @@ impl Control {
         let permit = self.permit_to_foretell()?;
         let now = Timestamp::from_millis(self.clock.now_millis()).max(view.now);
         let version = self.next_version(&view);
+        let strategy = self.strategy;
         let work = move || {
             let until = Instant::now() + WHAT_IF_TIME_MAX;
-            let outcome = play(&view, &wish, &suspects, (now, version), &mut || Instant::now() < until);
+            let outcome = play(&view, &wish, &suspects, (now, version), strategy, &mut || Instant::now() < until);
             drop(permit);
             outcome
         };
@@ -95,6 +96,7 @@ fn play(
     wish: &WhatIf,
     suspects: &Suspects,
     (now, version): (Timestamp, SpecVersion),
+    strategy: Strategy,
     may_go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Outcome, ControlError> {
     let mut wrong = Vec::new();
@@ -110,7 +112,7 @@ fn play(
     if !wrong.is_empty() {
         return Err(ControlError::Violations(wrong));
     }
-    let mut course = Course::start(view, suspects.clone(), now);
+    let mut course = Course::start(view, suspects.clone(), now).with_strategy(strategy);
     let mut commands: Vec<Command> = lost.iter().filter_map(|agent| loss(view, agent, now)).collect();
     commands.extend(joins(view, &wish.add));
     let shall_move = drained.iter().flat_map(|agent| view.live_on(agent));
@@ -253,7 +255,7 @@ mod tests {
     async fn so_many_questions_are_worked_on_at_once_and_the_next_is_refused() {
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
         let store = Arc::new(InMemoryStore::new(Arc::clone(&clock)));
-        let control = Control::new(store, clock);
+        let control = Control::new(store, clock, Strategy::default());
         let view = control.store().snapshot();
         let ask = || control.what_if(Arc::clone(&view), WhatIf::default(), Suspects::new());
         let mut permits: Vec<_> = (0..WHAT_IFS_MAX).map(|_| control.permit_to_foretell().unwrap()).collect();

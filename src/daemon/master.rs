@@ -79,7 +79,7 @@ pub async fn start(config: MasterConfig, clock: Arc<dyn Clock>) -> Result<Runnin
     let shutdown = CancellationToken::new();
 
     let dispatcher = Dispatcher::new(Arc::clone(&store));
-    let control = Arc::new(Control::new(Arc::clone(&store), Arc::clone(&clock)));
+    let control = Arc::new(Control::new(Arc::clone(&store), Arc::clone(&clock), config.strategy));
     let registry = Arc::new(Registry::master());
     let roll_call = RollCall::new(dispatcher.sessions(), config.liveness);
     watch_state(&registry, &store, &roll_call, &raft);

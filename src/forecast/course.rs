@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::obedient_news;
-use crate::domain::{AgentId, AppId, InstanceId, Timestamp};
+use crate::domain::{AgentId, AppId, InstanceId, Strategy, Timestamp};
 use crate::planner;
 use crate::scheduler::{Book, CycleReport, Suspects, Suspicion};
 use crate::state::{Applied, ClusterState, Command, LogEntry, apply};
@@ -41,6 +41,12 @@ impl Course {
     /// Begins at `state`, where `suspects` get nothing new. Costs next to nothing.
     pub fn start(state: &ClusterState, suspects: Suspects, now: Timestamp) -> Self {
         Self { state: state.clone(), now: now.max(state.now), suspects, book: Book::default(), minted: 0 }
+    }
+
+    /// As a cluster with this strategy would.
+    pub fn with_strategy(mut self, strategy: Strategy) -> Self {
+        self.book = Book::new(strategy);
+        self
     }
 
     /// What is so far.

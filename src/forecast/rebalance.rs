@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::course::fresh_id;
 use super::unrest::Unrest;
 use super::{Course, Outcome, Rest, Spot};
-use crate::domain::{AgentId, AppId, Goal, InstanceId, TaskState, TaskStatus, Timestamp};
+use crate::domain::{AgentId, AppId, Goal, InstanceId, Strategy, TaskState, TaskStatus, Timestamp};
 use crate::planner::replaces_before_it_stops;
 use crate::scheduler::{Book, Suspects, explain, load, misplaced};
 use crate::state::{ClusterState, Command, InstanceRow, LogEntry, Placement, Presence, apply};
@@ -92,6 +92,7 @@ pub fn rebalance(
     suspects: &Suspects,
     now: Timestamp,
     budget: Budget,
+    strategy: Strategy,
     may_go_on: &mut dyn FnMut() -> bool,
 ) -> Rebalance {
     let under_way = under_way(state, suspects, now);
@@ -102,7 +103,8 @@ pub fn rebalance(
         may_go_on,
         work: state.clone(),
         index: state.index,
-        book: Book::default(),
+        book: Book::new(strategy),
+        strategy,
         minted: 0,
         tries: 0,
         left: budget.moves_max.saturating_sub(under_way.len()),
@@ -133,6 +135,8 @@ struct Planner<'a> {
     /// Rises from copy to copy, so that the book takes the next for a later one.
     index: u64,
     book: Book,
+    /// What apps get that wish for none.
+    strategy: Strategy,
     minted: u128,
     tries: usize,
     left: usize,
@@ -205,7 +209,9 @@ impl Planner<'_> {
     fn relieve(&mut self, agent: &AgentId, here: u64) -> bool {
         for id in self.candidates_on(agent) {
             let Some(row) = self.state.instances.get(&id) else { continue };
-            if *self.left_of(&row.app) == 0 || self.stays_because(row).is_some() {
+            // Who packs wants agents to be unequal.
+            let is_packed = self.state.content_of(row).is_some_and(|content| content.spec.strategy(self.strategy) == Strategy::Binpack);
+            if is_packed || *self.left_of(&row.app) == 0 || self.stays_because(row).is_some() {
                 continue;
             }
             if !self.may_try() {
@@ -320,6 +326,11 @@ impl Planner<'_> {
         no_room(&copy, &row.app, self.suspects, self.now)
     }
 
+    /// What would become of the state.
+    fn course(&self) -> Course {
+        Course::start(self.state, self.suspects.clone(), self.now).with_strategy(self.strategy)
+    }
+
     /// The chosen moves, as they turn out when all of them are made at once; fewer of them, or
     /// none, when the cluster would not be better for it.
     fn verified(&mut self) -> Vec<PlannedMove> {
@@ -327,14 +338,14 @@ impl Planner<'_> {
         if chosen.is_empty() {
             return chosen;
         }
-        let mut untouched = Course::start(self.state, self.suspects.clone(), self.now);
+        let mut untouched = self.course();
         if untouched.play(self.may_go_on) != Rest::Reached {
             self.is_cut_short = true;
             return Vec::new();
         }
         let before = Unrest::of(untouched.state(), self.suspects);
         while !chosen.is_empty() {
-            let mut course = Course::start(self.state, self.suspects.clone(), self.now);
+            let mut course = self.course();
             let instances = chosen.iter().map(|it| (it.from.instance.clone(), it.reason.clone())).collect();
             course.record(vec![Command::MoveInstances { instances }]);
             let rest = course.play(self.may_go_on);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::course::fresh_id;
-use crate::domain::{AgentId, AppId, InstanceId, Timestamp, UnreachableStrategy};
+use crate::domain::{AgentId, AppId, InstanceId, Strategy, Timestamp, UnreachableStrategy};
 use crate::scheduler::Book;
 use crate::state::{ClusterState, Command, InstanceRow, LogEntry, Presence, apply};
 
@@ -59,9 +59,10 @@ impl Survey {
 pub fn survey(
     state: &ClusterState,
     excluded: &BTreeSet<AgentId>,
+    strategy: Strategy,
     may_go_on: &mut dyn FnMut() -> bool,
 ) -> Option<Survey> {
-    let mut book = Book::default();
+    let mut book = Book::new(strategy);
     book.follow(state);
     let mut found = Survey { index: state.index, ..Survey::default() };
     let mut copies = Copies { state, index: state.index };

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::{Controller, LeaderStore, RollCall, Unrecorded};
-use crate::domain::AgentId;
+use crate::domain::{AgentId, Strategy};
 use crate::forecast::{Resilience, survey};
 use crate::world;
 
@@ -30,6 +30,7 @@ pub(super) struct Watchman {
     store: LeaderStore,
     roll_call: RollCall,
     board: Arc<ResilienceBoard>,
+    strategy: Strategy,
     due: Instant,
     /// What the latest look was at.
     seen: Option<(u64, BTreeSet<AgentId>)>,
@@ -37,8 +38,8 @@ pub(super) struct Watchman {
 
 impl Watchman {
     /// The first look comes after a pause: agents first have to come to a new leader.
-    pub(super) fn new(store: LeaderStore, roll_call: RollCall, board: Arc<ResilienceBoard>) -> Self {
-        Self { store, roll_call, board, due: Instant::now() + PAUSE_MIN, seen: None }
+    pub(super) fn new(store: LeaderStore, roll_call: RollCall, board: Arc<ResilienceBoard>, strategy: Strategy) -> Self {
+        Self { store, roll_call, board, strategy, due: Instant::now() + PAUSE_MIN, seen: None }
     }
 
     async fn look(&mut self) -> Result<Option<Instant>, Unrecorded> {
@@ -55,8 +56,9 @@ impl Watchman {
         let ended = EndsWork(Arc::default());
         let is_ended = Arc::clone(&ended.0);
         let (state, excluded) = (Arc::clone(&view), avoided.clone());
+        let strategy = self.strategy;
         let found =
-            world::blocking(move || survey(&state, &excluded, &mut || !is_ended.load(Ordering::Relaxed)));
+            world::blocking(move || survey(&state, &excluded, strategy, &mut || !is_ended.load(Ordering::Relaxed)));
         let Some(survey) = found.await else { return Ok(Some(begun + PAUSE_MIN)) };
         let took = begun.elapsed();
         let (_, at) = self.store.look();

@@ -44,12 +44,9 @@ pub(super) fn relocate(
     let surplus = staying.len().saturating_sub(usize::try_from(target).unwrap_or(usize::MAX));
     let trimmed = victims(state, &staying, surplus, &[], &content.spec);
     let go = |ids: Vec<InstanceId>, reason| (!ids.is_empty()).then_some(Intent::Decommission { ids, reason });
-    let wishes = [
-        go(gone, "moved to another agent"),
-        go(trimmed, "more copies than wanted"),
-        create(state, app, wave.start, mint),
-    ];
-    Some(wishes.into_iter().flatten().collect())
+    let gone = go(gone, "moved to another agent");
+    let trimmed = go(trimmed, "more copies than wanted");
+    Some(gone.into_iter().chain(trimmed).chain(create(state, app, wave.start, mint)).collect())
 }
 
 #[cfg(test)]

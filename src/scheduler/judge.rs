@@ -79,7 +79,7 @@ impl Judge {
     /// order says it all: fewest instances of the app, then most room.
     pub(super) fn of(spec: &RunSpec, cluster: Strategy) -> Option<Self> {
         let wishes = spec.placement.clone().unwrap_or_default();
-        let strategy = wishes.strategy.unwrap_or(cluster);
+        let strategy = spec.strategy(cluster);
         if strategy == Strategy::Spread && !wishes.has_any() {
             return None;
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::DeploymentId;
+use crate::domain::{DeploymentId, Strategy};
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
 
 type Dice = (u8, u8, u8);
@@ -16,7 +16,7 @@ const BUDGET: Budget = Budget { moves_max: 10, moves_per_app_max: 3 };
 const PLANS_MAX: usize = 60;
 
 fn planned(ground: &Playground, budget: Budget) -> Rebalance {
-    rebalance(&ground.state, &Suspects::new(), ground.now(), budget, &mut || true)
+    rebalance(&ground.state, &Suspects::new(), ground.now(), budget, Strategy::default(), &mut || true)
 }
 
 fn carry_out(ground: &mut Playground, plan: &Rebalance) {
@@ -196,6 +196,6 @@ fn apps_under_deployment_and_those_that_would_stop_first_are_left_alone() {
 #[test]
 fn a_plan_that_may_not_go_on_is_empty_and_says_so() {
     let ground = crowded(&an_app("/web").instances(5).cpus(1.0));
-    let plan = rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, &mut || false);
+    let plan = rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, Strategy::default(), &mut || false);
     assert_eq!((plan.moves.len(), plan.is_cut_short), (0, true));
 }

@@ -16,7 +16,7 @@ static LOSABLE: AtomicUsize = AtomicUsize::new(0);
 static NOT_LOSABLE: AtomicUsize = AtomicUsize::new(0);
 
 fn surveyed(ground: &Playground) -> Survey {
-    survey(&ground.state, &BTreeSet::new(), &mut || true).unwrap()
+    survey(&ground.state, &BTreeSet::new(), Strategy::default(), &mut || true).unwrap()
 }
 
 /// What waits after a loss that did not wait before, by playing it.
@@ -117,9 +117,9 @@ fn excluded_agents_take_over_nothing_and_a_look_can_be_ended() {
     ground.deploy(&an_app("/web").instances(2));
     ground.settle();
     let excluded = BTreeSet::from([AgentId::new("a2")]);
-    let found = survey(&ground.state, &excluded, &mut || true).unwrap();
+    let found = survey(&ground.state, &excluded, Strategy::default(), &mut || true).unwrap();
     assert_eq!(found.indispensable.len(), 1);
-    assert_eq!(survey(&ground.state, &excluded, &mut || false), None);
+    assert_eq!(survey(&ground.state, &excluded, Strategy::default(), &mut || false), None);
 }
 
 #[test]

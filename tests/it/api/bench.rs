@@ -196,7 +196,7 @@ impl Bench {
         let outside = Arc::new(Outside::default());
         let resilience = watch::channel(None).0;
         let context = Context {
-            control: Arc::new(Control::new(store.clone(), clock.clone())),
+            control: Arc::new(Control::new(store.clone(), clock.clone(), Default::default())),
             clock: clock.clone(),
             me,
             strategy: Default::default(),
