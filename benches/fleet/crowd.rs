@@ -102,7 +102,10 @@ impl CrowdProcess {
     /// instance once.
     pub fn check(&mut self, http: &str, total: u64) {
         let seen = self.seen();
-        assert_eq!((seen.doubles, seen.lost), (0, 0), "doubles, and connections lost");
+        assert_eq!(seen.doubles, 0, "doubles");
+        if seen.lost > 0 {
+            println!("  {} connections of agents were lost and opened again", seen.lost);
+        }
         let listed = self.ask("running");
         let pair = |task: &Value, agent: &Value| {
             (task.as_str().unwrap_or_default().to_owned(), agent.as_str().unwrap_or_default().to_owned())

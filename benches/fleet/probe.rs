@@ -40,7 +40,7 @@ impl Probe {
                 let app = json!({"id": "/small", "cmd": format!("sleep {turn}"), "instances": 0});
                 let began = Instant::now();
                 let answer = ask(&http, "PUT", "/v2/apps/small?force=true", &app.to_string());
-                let status = answer.map(|answer| answer.status).unwrap_or(0);
+                let status = answer.map_or(0, |answer| answer.status);
                 if status != 200 && status != 201 {
                     println!("  a small write was answered with {status}");
                     failed += 1;
@@ -48,7 +48,7 @@ impl Probe {
                 writes.push(began.elapsed().as_secs_f64() * 1e3);
                 let began = Instant::now();
                 let answer = ask(&http, "GET", "/v2/apps/small", "");
-                failed += usize::from(answer.map(|answer| answer.status).unwrap_or(0) != 200);
+                failed += usize::from(answer.map_or(0, |answer| answer.status) != 200);
                 reads.push(began.elapsed().as_secs_f64() * 1e3);
                 std::thread::sleep(PAUSE);
             }

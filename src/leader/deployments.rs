@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
-use super::instances::Mint;
+use super::instances::{Mint, look_through};
 use super::{Controller, LeaderStats, LeaderStore, Unrecorded};
 use crate::planner;
 use crate::state::Command;
@@ -24,10 +24,15 @@ impl Deployments {
     async fn advance(&self) -> Result<(), Unrecorded> {
         let (view, now) = self.store.look();
         LeaderStats::set(&self.stats.deployments_active, view.deployments.len());
-        let rows = view.deployments.values();
-        let mut mint = Mint::at(now);
-        let intents = rows.flat_map(|row| planner::advance(&view, row, &mut |app| mint.one(app)));
-        let commands: Vec<Command> = intents.map(Command::from).collect();
+        if view.deployments.is_empty() {
+            return Ok(());
+        }
+        let intents = look_through(&view, move |view| {
+            let mut mint = Mint::at(now);
+            let rows = view.deployments.values();
+            rows.flat_map(|row| planner::advance(view, row, &mut |app| mint.one(app))).collect::<Vec<_>>()
+        });
+        let commands: Vec<Command> = intents.await.into_iter().map(Command::from).collect();
         if !commands.is_empty() {
             self.store.propose(commands).await?;
         }

@@ -8,7 +8,8 @@ use super::{Controller, LeaderStore, Unrecorded};
 use crate::domain::{AppId, InstanceId, Timestamp};
 use crate::planner;
 use crate::state::Command;
-use crate::world::ordered_uuid;
+use crate::store::View;
+use crate::world::{blocking, ordered_uuid};
 
 pub(super) struct Instances {
     store: LeaderStore,
@@ -21,14 +22,33 @@ impl Instances {
 
     async fn balance(&self) -> Result<Option<Instant>, Unrecorded> {
         let (view, now) = self.store.look();
-        let mut mint = Mint::at(now);
-        let wanted = planner::reconcile(&view, now, &mut |app| mint.one(app));
+        let wanted = look_through(&view, move |view| {
+            let mut mint = Mint::at(now);
+            planner::reconcile(view, now, &mut |app| mint.one(app))
+        });
+        let wanted = wanted.await;
         let next_look = wanted.next_look.map(|moment| instant_of(moment, now));
         if !wanted.intents.is_empty() {
             self.store.propose(wanted.intents.into_iter().map(Command::from).collect()).await?;
         }
         Ok(next_look)
     }
+}
+
+/// Instances from which on a look through all of them takes so long, some milliseconds, that it is
+/// done away from the threads that serve agents and people.
+const LARGE: usize = 10_000;
+
+/// What `look` finds in the whole state, without holding up others.
+pub(super) async fn look_through<T: Send + 'static>(
+    view: &View,
+    look: impl FnOnce(&View) -> T + Send + 'static,
+) -> T {
+    if view.instances.len() < LARGE {
+        return look(view);
+    }
+    let view = View::clone(view);
+    blocking(move || look(&view)).await
 }
 
 /// Mints ids of instances. Those of one look sort in the order in which they were minted, and

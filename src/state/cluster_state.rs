@@ -51,14 +51,14 @@ impl Serialize for ClusterState {
 
 impl<'de> Deserialize<'de> for ClusterState {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::deserialize(deserializer).map(Self::as_read)
+        Self::deserialize(deserializer).map(Self::with_shared_ids)
     }
 }
 
 impl ClusterState {
     /// A state that was just read from bytes, with each id once in memory. Bytes name an id
     /// wherever it stands; a million tasks would take half as much again.
-    fn as_read(mut self) -> Self {
+    fn with_shared_ids(mut self) -> Self {
         let instances = std::mem::take(&mut self.instances);
         let mut live: Vec<(AgentId, InstanceId)> = Vec::new();
         for (id, mut row) in instances.into_rows() {
