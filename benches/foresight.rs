@@ -84,6 +84,9 @@ fn main() {
         };
         say("a what-if: one agent is lost", median(lose));
         let budget = Budget { moves_max: 10, moves_per_app_max: 2 };
-        say("a rebalance plan", median(|| drop(rebalance(&state, &none, now, budget, Strategy::default(), &mut || true))));
+        say(
+            "a rebalance plan",
+            median(|| drop(rebalance(&state, &none, now, budget, Strategy::default(), &mut || true))),
+        );
     }
 }

@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use super::edits::{Planned, Sentenced, plan};
 use super::{Control, ControlError, Edit};
 use crate::domain::{
-    AgentId, AgentInfo, AppId, Attributes, DeploymentId, Incarnation, PortRanges, Resources, SpecVersion,
-    Strategy, Timestamp, Violation,
+    AgentId, AgentInfo, AppId, Attributes, DeploymentId, Incarnation, PortRanges, Reserved, Resources,
+    SpecVersion, Strategy, Timestamp, Violation,
 };
 use crate::forecast::{Course, Outcome};
 use crate::scheduler::Suspects;
@@ -75,7 +75,8 @@ impl Control {
         let strategy = self.strategy;
         let work = move || {
             let until = Instant::now() + WHAT_IF_TIME_MAX;
-            let outcome = play(&view, &wish, &suspects, (now, version), strategy, &mut || Instant::now() < until);
+            let outcome =
+                play(&view, &wish, &suspects, (now, version), strategy, &mut || Instant::now() < until);
             drop(permit);
             outcome
         };
@@ -186,6 +187,7 @@ fn joins(state: &ClusterState, additions: &[Addition]) -> Vec<Command> {
             id,
             http: String::new(),
             totals: added.resources.clone(),
+            reserved: Reserved::default(),
             attributes: added.attributes.clone(),
             incarnation,
             has_docker: added.has_docker,

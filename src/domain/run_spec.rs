@@ -11,7 +11,7 @@ use super::health_check::HealthCheck;
 use super::policy::{Backoff, KillSelection, UnreachableStrategy, UpgradeStrategy};
 use super::resources::Scalar;
 use super::role::{ANY_ROLE, Accepted};
-use super::wish::Wishes;
+use super::wish::{Strategy, Wishes};
 use super::{AppId, ContainerKind};
 
 /// Immutable content of one version of an app; defaults filled in, legacy forms translated.
@@ -131,6 +131,11 @@ pub enum PortDemand {
 }
 
 impl RunSpec {
+    /// How its instances are spread, where apps that wish for none get the `cluster`'s.
+    pub fn strategy(&self, cluster: Strategy) -> Strategy {
+        self.placement.as_ref().and_then(|wishes| wishes.strategy).unwrap_or(cluster)
+    }
+
     /// Whose resources it may use. Source: Marathon's
     /// `--accepted_resource_roles_default_behavior`, whose default is `any`.
     pub fn accepted(&self) -> Accepted {

@@ -33,6 +33,7 @@ pub struct Course {
     state: ClusterState,
     now: Timestamp,
     suspects: Suspects,
+    strategy: Strategy,
     book: Book,
     minted: u128,
 }
@@ -40,18 +41,30 @@ pub struct Course {
 impl Course {
     /// Begins at `state`, where `suspects` get nothing new. Costs next to nothing.
     pub fn start(state: &ClusterState, suspects: Suspects, now: Timestamp) -> Self {
-        Self { state: state.clone(), now: now.max(state.now), suspects, book: Book::default(), minted: 0 }
+        Self {
+            state: state.clone(),
+            now: now.max(state.now),
+            suspects,
+            strategy: Strategy::default(),
+            book: Book::default(),
+            minted: 0,
+        }
     }
 
     /// As a cluster with this strategy would.
     pub fn with_strategy(mut self, strategy: Strategy) -> Self {
-        self.book = Book::new(strategy);
+        (self.strategy, self.book) = (strategy, Book::new(strategy));
         self
     }
 
     /// What is so far.
     pub fn state(&self) -> &ClusterState {
         &self.state
+    }
+
+    /// What apps get that wish for no strategy.
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
     }
 
     /// What time it is by now.

@@ -170,7 +170,7 @@ impl Outcome {
         }
         self.stays.extend(is.running.values().filter(|row| row.is_moving()).filter_map(|row| Spot::of(row)));
         if is.waiting > 0 {
-            let why = explain(course.state(), app, course.suspects(), course.now());
+            let why = explain(course.state(), app, course.suspects(), course.now(), course.strategy());
             self.waits.extend(why.map(|why| Wait { before: was.waiting, why }));
         }
         self.placements.extend(came);

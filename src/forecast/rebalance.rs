@@ -95,7 +95,7 @@ pub fn rebalance(
     strategy: Strategy,
     may_go_on: &mut dyn FnMut() -> bool,
 ) -> Rebalance {
-    let under_way = under_way(state, suspects, now);
+    let under_way = under_way(state, suspects, now, strategy);
     let mut planner = Planner {
         state,
         suspects,
@@ -210,7 +210,10 @@ impl Planner<'_> {
         for id in self.candidates_on(agent) {
             let Some(row) = self.state.instances.get(&id) else { continue };
             // Who packs wants agents to be unequal.
-            let is_packed = self.state.content_of(row).is_some_and(|content| content.spec.strategy(self.strategy) == Strategy::Binpack);
+            let is_packed = self
+                .state
+                .content_of(row)
+                .is_some_and(|content| content.spec.strategy(self.strategy) == Strategy::Binpack);
             if is_packed || *self.left_of(&row.app) == 0 || self.stays_because(row).is_some() {
                 continue;
             }
@@ -323,7 +326,7 @@ impl Planner<'_> {
             Command::CreateInstances { app: row.app.clone(), version, ids: vec![id] },
         ];
         self.record(&mut copy, commands);
-        no_room(&copy, &row.app, self.suspects, self.now)
+        no_room(&copy, &row.app, self.suspects, self.now, self.strategy)
     }
 
     /// What would become of the state.
@@ -373,14 +376,14 @@ impl Planner<'_> {
 }
 
 /// Instances that shall move, and what keeps them.
-fn under_way(state: &ClusterState, suspects: &Suspects, now: Timestamp) -> Vec<UnderWay> {
+fn under_way(state: &ClusterState, suspects: &Suspects, now: Timestamp, strategy: Strategy) -> Vec<UnderWay> {
     let mut waits: BTreeMap<AppId, Option<String>> = BTreeMap::new();
     let moving = state.instances.values().filter(|row| row.is_moving() && row.goal == Goal::Running);
     moving
         .filter_map(|row| {
             let waits_for = waits.entry(row.app.clone()).or_insert_with(|| {
                 let is_waiting = state.instances_of(&row.app).any(InstanceRow::is_waiting);
-                is_waiting.then(|| no_room(state, &row.app, suspects, now))
+                is_waiting.then(|| no_room(state, &row.app, suspects, now, strategy))
             });
             let reason = row.shall_move.clone().unwrap_or_default();
             Some(UnderWay { spot: Spot::of(row)?, reason, waits_for: waits_for.clone() })
@@ -388,8 +391,14 @@ fn under_way(state: &ClusterState, suspects: &Suspects, now: Timestamp) -> Vec<U
         .collect()
 }
 
-fn no_room(state: &ClusterState, app: &AppId, suspects: &Suspects, now: Timestamp) -> String {
-    let why = explain(state, app, suspects, now);
+fn no_room(
+    state: &ClusterState,
+    app: &AppId,
+    suspects: &Suspects,
+    now: Timestamp,
+    strategy: Strategy,
+) -> String {
+    let why = explain(state, app, suspects, now, strategy);
     let change = why.and_then(|why| Some(why.changes.first()?.sentence()));
     let no = "no other agent suits".to_owned();
     change.map_or(no.clone(), |change| format!("{no}. {change}"))

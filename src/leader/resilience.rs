@@ -38,7 +38,12 @@ pub(super) struct Watchman {
 
 impl Watchman {
     /// The first look comes after a pause: agents first have to come to a new leader.
-    pub(super) fn new(store: LeaderStore, roll_call: RollCall, board: Arc<ResilienceBoard>, strategy: Strategy) -> Self {
+    pub(super) fn new(
+        store: LeaderStore,
+        roll_call: RollCall,
+        board: Arc<ResilienceBoard>,
+        strategy: Strategy,
+    ) -> Self {
         Self { store, roll_call, board, strategy, due: Instant::now() + PAUSE_MIN, seen: None }
     }
 
@@ -57,8 +62,9 @@ impl Watchman {
         let is_ended = Arc::clone(&ended.0);
         let (state, excluded) = (Arc::clone(&view), avoided.clone());
         let strategy = self.strategy;
-        let found =
-            world::blocking(move || survey(&state, &excluded, strategy, &mut || !is_ended.load(Ordering::Relaxed)));
+        let found = world::blocking(move || {
+            survey(&state, &excluded, strategy, &mut || !is_ended.load(Ordering::Relaxed))
+        });
         let Some(survey) = found.await else { return Ok(Some(begun + PAUSE_MIN)) };
         let took = begun.elapsed();
         let (_, at) = self.store.look();

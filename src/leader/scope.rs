@@ -107,7 +107,12 @@ impl LeaderScope {
             }),
             Duty::new(store(), Reaper::new),
             Duty::new(store(), |store| {
-                Watchman::new(store, RollCall::new(contacts(), self.limits), Arc::clone(&self.resilience), self.strategy)
+                Watchman::new(
+                    store,
+                    RollCall::new(contacts(), self.limits),
+                    Arc::clone(&self.resilience),
+                    self.strategy,
+                )
             }),
         ]
     }

@@ -176,6 +176,7 @@ impl Agent {
             hostname: format!("host-{at:05}"),
             http: String::new(),
             totals: settings.totals.clone(),
+            reserved: Default::default(),
             attributes: attributes.into(),
             incarnation: Incarnation {
                 boot_id: format!("boot-{at}"),

@@ -196,6 +196,7 @@ fn apps_under_deployment_and_those_that_would_stop_first_are_left_alone() {
 #[test]
 fn a_plan_that_may_not_go_on_is_empty_and_says_so() {
     let ground = crowded(&an_app("/web").instances(5).cpus(1.0));
-    let plan = rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, Strategy::default(), &mut || false);
+    let plan =
+        rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, Strategy::default(), &mut || false);
     assert_eq!((plan.moves.len(), plan.is_cut_short), (0, true));
 }

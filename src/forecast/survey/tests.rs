@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::Strategy;
 use crate::forecast::{Course, Rest};
 use crate::scheduler::Suspects;
 use crate::testkit::{Playground, an_agent, an_app};

@@ -34,7 +34,7 @@ mod walk;
 use std::collections::BTreeSet;
 
 use self::fleet::Fleet;
-use self::groups::Groups;
+use self::groups::{Groups, staying};
 use self::index::{Index, print_of};
 use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};

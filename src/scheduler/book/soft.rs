@@ -27,12 +27,7 @@ struct Candidate {
 
 impl Soft {
     /// Weighs everybody who has room for an instance, whatever the rules say now.
-    pub(super) fn start(
-        mut judge: Judge,
-        fleet: &Fleet,
-        demand: &Demand,
-        siblings: &Counts,
-    ) -> Self {
+    pub(super) fn start(mut judge: Judge, fleet: &Fleet, demand: &Demand, siblings: &Counts) -> Self {
         let open = (0..).zip(&fleet.agents).filter(|(_, agent)| demand.has_room_on(agent));
         let candidates = open.filter_map(|(number, agent)| {
             let own = Some(siblings.get(number)).filter(|own| *own < MOVING)?;
