@@ -148,7 +148,10 @@ fn explaining(base: &Cluster) -> f64 {
     cluster.create(&app.id(), 1);
     let one = || {
         let begun = processor_time();
-        black_box(explain(&cluster.state, &app.id(), &Suspects::new(), cluster.state.now, Default::default()).unwrap());
+        black_box(
+            explain(&cluster.state, &app.id(), &Suspects::new(), cluster.state.now, Default::default())
+                .unwrap(),
+        );
         (processor_time() - begun).as_secs_f64()
     };
     median((0..ROUNDS).map(|_| one()).collect())

@@ -11,8 +11,8 @@ use super::naive::naive_cycle;
 use super::*;
 use crate::domain::{AppId, Goal, PortRanges, Resources, Strategy, TaskState, Wishes, role};
 use crate::scheduler::{Reason, SchedulingView, funnel, run_cycle};
-use crate::state::Placement;
 use crate::state::Command;
+use crate::state::Placement;
 use crate::testkit::{AgentBuilder, AppBuilder, Playground, an_agent, an_app};
 
 /// Dice for one step: what kind, and what it is about.
