@@ -18,8 +18,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// so uses a twentieth of a processor however much there is to look at.
 const REST: u32 = 19;
 
-/// Shorter rests are not taken: with little to look at, the next step is not delayed.
-const REST_MIN: Duration = Duration::from_millis(5);
+/// Shorter rests are not taken: where a look takes less than 5 ms, the next step is not delayed.
+const REST_MIN: Duration = Duration::from_millis(100);
 
 /// Longest rest: what a change asks for begins within this time.
 const REST_MAX: Duration = Duration::from_secs(2);
