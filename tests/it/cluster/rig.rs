@@ -135,6 +135,7 @@ impl Cluster {
         let n = self.agents.len();
         self.agents.push(None);
         self.resources.push(format!("cpus:4;mem:2048;disk:1000;{}", task_ports()));
+        self.attributes.push("kind:test".to_owned());
         self.start_agent(n);
         eventually("the new agent registers", || {
             let listed = self.ask("/v1/agents")?.json();
