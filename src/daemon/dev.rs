@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::runtime::Handle;
 
 use super::agent::{self, RunningAgent};
-use super::dev_app;
+use super::dev_app::{self, say};
 use super::dev_dir::{self, DevDir};
 use super::listen::{Bound, bind};
 use super::master::{self, MasterConfig, RunningMaster};
@@ -48,11 +48,11 @@ pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle, stop: &Sto
     };
     if ended.is_ok() {
         // Tasks end with their agents, within their own kill grace.
-        println!(
+        say(&format!(
             "stopping tasks, agents, masters; the state stays in {}. Ctrl-C again leaves at once: \
              tasks that still run are found again by the next start",
             settings.data_dir.display()
-        );
+        ));
         stop_all(agents, masters).await;
     } else {
         // A fault of ours stops no task: the next start finds them.
@@ -92,10 +92,10 @@ async fn attend(
     app: Option<dev_app::Apps>,
 ) -> ExitError {
     let http = masters.first().map(|master| master.me.http.clone()).unwrap_or_default();
-    println!("API      http://{http}  (page: /ui/, metrics: /metrics)");
+    say(&format!("API      http://{http}  (page: /ui/, metrics: /metrics)"));
     for agent in agents {
         if let Some(why) = &agent.without_docker {
-            println!("Docker   none ({why}): apps without an image run as processes");
+            say(&format!("Docker   none ({why}): apps without an image run as processes"));
             break;
         }
     }
@@ -111,15 +111,15 @@ async fn attend(
     };
     dev_app::tell(masters, &http, &apps).await;
     match apps.first() {
-        Some(id) => println!("Try      curl -s '{http}/v2/apps/{id}?embed=app.tasks'"),
-        None => println!(
+        Some(id) => say(&format!("Try      curl -s '{http}/v2/apps/{id}?embed=app.tasks'")),
+        None => say(&format!(
             "Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d @hello.json"
-        ),
+        )),
     }
-    println!(
+    say(&format!(
         "State    {} (kept; --fresh begins anew). Ctrl-C stops everything.",
         settings.data_dir.display()
-    );
+    ));
     std::future::pending().await
 }
 

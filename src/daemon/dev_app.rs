@@ -1,5 +1,6 @@
 //! The file that `platformd dev` is given: read, put, and found running.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,19 +113,24 @@ pub(super) async fn resumed(masters: &[RunningMaster]) -> Vec<AppId> {
     timeout(PUT_TIMEOUT, asking).await.unwrap_or_default()
 }
 
+/// Says a line to whoever started this process; the cluster goes on when nobody reads it.
+pub(super) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// Prints one line an app: where it answers, or why it does not.
 pub(super) async fn tell(masters: &[RunningMaster], http: &str, apps: &[AppId]) {
     let Some(store) = masters.first().map(|master| &master.store) else { return };
     let until = Instant::now() + RUNNING_TIMEOUT;
     for app in apps.iter().take(TOLD_MAX) {
         match timeout_at(until, standing(store, app)).await {
-            Ok(Some(standing)) => println!("App      {app} {standing}"),
-            _ => println!("App      {app} waits; why: curl -s {http}/v2/queue"),
+            Ok(Some(standing)) => say(&format!("App      {app} {standing}")),
+            _ => say(&format!("App      {app} waits; why: curl -s {http}/v2/queue")),
         }
     }
     let more = apps.len().saturating_sub(TOLD_MAX);
     if more > 0 {
-        println!("         and {more} more: curl -s {http}/v2/apps");
+        say(&format!("         and {more} more: curl -s {http}/v2/apps"));
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 use tokio::time::timeout;
 
+use super::dev_app::say;
 use crate::agent::driver::{DriverError, TaskDriver, TaskHandle};
 use crate::cli::{ExitError, exit_code};
 
@@ -85,7 +86,7 @@ impl DevDir {
                 Err(ExitError::new(exit_code::USAGE, message))
             }
             (Some(made), None) if made != MASTERS => {
-                println!("Masters  {made}, as in the state in {dir}");
+                say(&format!("Masters  {made}, as in the state in {dir}"));
                 Ok(made)
             }
             (Some(made), _) => Ok(made),

@@ -122,14 +122,17 @@ async fn begin(
     match admit(&store.snapshot(), register, heard, Instant::now()) {
         Admission::Known => {}
         Admission::Refused(reason) => return refuse(sender, agent, reason).await,
-        Admission::Record(command) => match store.propose(vec![command], Some(leadership.term)).await {
-            Ok(applied) => {
-                if let Some(refusal) = applied.refusal() {
-                    return refuse(sender, agent, refusal.to_string()).await;
+        Admission::Record(command) => {
+            sessions.arrive(agent);
+            match store.propose(vec![command], Some(leadership.term)).await {
+                Ok(applied) => {
+                    if let Some(refusal) = applied.refusal() {
+                        return refuse(sender, agent, refusal.to_string()).await;
+                    }
                 }
+                Err(error) => return Err(io::Error::other(error)),
             }
-            Err(error) => return Err(io::Error::other(error)),
-        },
+        }
     }
     let view = store.snapshot();
     let Some(fence) = fence(&view, leadership.term) else {

@@ -164,6 +164,25 @@ impl Sessions {
         }
     }
 
+    /// An agent is about to be recorded as there. Until its connection counts, it is one whose host
+    /// lives: whoever looks between the record and the connection must not take the silence of an
+    /// earlier connection for that of this one.
+    pub(super) fn arrive(&self, agent: &AgentId) {
+        let now = Instant::now();
+        let mut entries = self.lock();
+        let entry = entries.entry(agent.clone()).or_insert_with(|| Entry {
+            generation: 0,
+            heard: Heard::now(),
+            news: Arc::default(),
+            replaced: Arc::default(),
+        });
+        let (Contact::Connected { last_heard } | Contact::Closed { last_heard, .. }) = entry.heard.contact()
+        else {
+            return;
+        };
+        entry.heard.set(Contact::Closed { since: now, last_heard });
+    }
+
     pub(super) fn open(&self, agent: &AgentId) -> Open {
         let mut entries = self.lock();
         let earlier = entries.remove(agent);

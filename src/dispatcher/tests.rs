@@ -1,22 +1,24 @@
 //! The dispatcher over a store in memory, with an agent played by hand on loopback.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Contact, Dispatcher};
+use super::{Contact, Dispatcher, Sessions};
 use crate::domain::{
     AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, Incarnation, InstanceId, Plan,
     PortRanges, Resources, RunSpec, Scalar, SpecVersion, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
 };
 use crate::line::{Line, Purpose, Security};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Proof, Register, StatusUpdate, TaskReport};
-use crate::state::{AppChange, Command, Placement, StartDeployment};
-use crate::store::StateStore;
+use crate::state::{AppChange, Applied, Command, Placement, StartDeployment};
 use crate::store::in_memory::InMemoryStore;
+use crate::store::{Leadership, ProposeError, ReadError, StateStore, View};
 use crate::world::ManualClock;
 
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -46,10 +48,49 @@ fn task(n: u128) -> TaskId {
     TaskId::of(&instance(n), 1)
 }
 
+/// Notes what is known of the agent when something is recorded.
+struct Witness {
+    store: Arc<InMemoryStore>,
+    sessions: OnceLock<Arc<Sessions>>,
+    contacts: Mutex<Vec<Contact>>,
+}
+
+impl StateStore for Witness {
+    fn snapshot(&self) -> View {
+        self.store.snapshot()
+    }
+
+    fn fresh_snapshot(&self) -> BoxFuture<'_, Result<View, ReadError>> {
+        self.store.fresh_snapshot()
+    }
+
+    fn propose(
+        &self,
+        commands: Vec<Command>,
+        term: Option<u64>,
+    ) -> BoxFuture<'_, Result<Applied, ProposeError>> {
+        let contact = self.sessions.get().unwrap().contact(&AgentId::new("a1"));
+        self.contacts.lock().unwrap().push(contact);
+        self.store.propose(commands, term)
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.store.applied()
+    }
+
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.store.leadership()
+    }
+}
+
 async fn rig() -> Rig {
     let store = Arc::new(InMemoryStore::new(Arc::new(ManualClock::at(1_000))));
     store.record(vec![Command::FoundCluster { cluster: ClusterId::new("c"), epoch: 1 }]);
     let dispatcher = Dispatcher::new(Arc::clone(&store) as Arc<dyn StateStore>);
+    rig_with(store, dispatcher).await
+}
+
+async fn rig_with(store: Arc<InMemoryStore>, dispatcher: Arc<Dispatcher>) -> Rig {
     let shutdown = CancellationToken::new();
     dispatcher.start(shutdown.clone());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -425,4 +466,41 @@ async fn heartbeats_are_answered() {
     assigned(&mut line).await;
     line.send(&FromAgent::Heartbeat { seq: 7 }).await.unwrap();
     assert!(matches!(hear(&mut line).await, FromMaster::HeartbeatAck { seq: 7, .. }));
+}
+
+/// A look at agents' clocks between the record and the connection would find the silence of the
+/// connection before.
+#[tokio::test]
+async fn who_returns_is_not_judged_by_an_earlier_silence() {
+    let store = Arc::new(InMemoryStore::new(Arc::new(ManualClock::at(1_000))));
+    store.record(vec![Command::FoundCluster { cluster: ClusterId::new("c"), epoch: 1 }]);
+    let witness = Arc::new(Witness {
+        store: Arc::clone(&store),
+        sessions: OnceLock::new(),
+        contacts: Mutex::default(),
+    });
+    let dispatcher = Dispatcher::new(Arc::clone(&witness) as Arc<dyn StateStore>);
+    assert!(witness.sessions.set(dispatcher.sessions()).is_ok());
+    let rig = rig_with(store, dispatcher).await;
+    let before = tokio::time::Instant::now();
+    let mut first = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut first).await;
+    assigned(&mut first).await;
+    let gone = Command::MarkAgentUnreachable {
+        agent: AgentId::new("a1"),
+        run: 1,
+        since: Timestamp::from_millis(1_000),
+    };
+    rig.store.record(vec![gone]);
+    let again = tokio::time::Instant::now();
+    let mut second = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut second).await;
+    let seen = witness.contacts.lock().unwrap().clone();
+    let since = |contact: &Contact| match contact {
+        Contact::Closed { since, .. } => *since,
+        other => panic!("judged by {other:?}"),
+    };
+    assert!(seen.len() >= 2, "{seen:?}");
+    assert!(since(&seen[0]) >= before, "{seen:?}");
+    assert!(since(seen.last().unwrap()) >= again, "{seen:?}");
 }

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use super::rig::{Process, eventually, get, http, kill_tasks_below, put, running};
+use crate::spawned::{free_addresses, platformd};
 
 struct Dev {
     dir: tempfile::TempDir,
@@ -248,4 +249,20 @@ fn a_path_is_an_app_or_a_folder() {
         assert_eq!(answer.json()["details"], json!([{"path": "/id", "errors": [message]}]));
     }
     assert_eq!(app("/a/c").status, 201);
+}
+
+/// As `platformd dev … | head -1` does.
+#[test]
+fn dev_goes_on_when_nobody_reads_what_it_says() {
+    let dev = Dev::new();
+    let dir = dev.dir.path().join("state").to_string_lossy().into_owned();
+    let address = free_addresses(1).remove(0);
+    let words =
+        ["dev", "--http", &address, "--cluster", "127.0.0.1:0", "--data-dir", &dir, "--runtime", "process"];
+    let mut child = platformd(&words).stderr(std::process::Stdio::null()).spawn().unwrap();
+    drop(child.stdout.take());
+    eventually("ready", || get(&address, "/ping").filter(|answer| answer.status == 200));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, Signal::TERM).unwrap();
+    assert!(child.wait().unwrap().success());
 }
