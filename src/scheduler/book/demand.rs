@@ -182,11 +182,10 @@ impl Demand {
     /// Whether the exact amounts and ports are there.
     pub(super) fn fits(&self, agent: &Agent) -> bool {
         let (need, spare) = (&self.need, &agent.spare);
-        if let Some(pools) = agent.pools() {
-            return need.fits(&pools.open_to(&need.accepted));
+        if agent.pools().is_some() || !need.accepted.unreserved {
+            return need.fits(&agent.open_to(&need.accepted));
         }
-        need.accepted.unreserved
-            && spare.cpus >= need.cpus
+        spare.cpus >= need.cpus
             && spare.mem >= need.mem
             && spare.disk >= need.disk
             && spare.gpus >= need.gpus

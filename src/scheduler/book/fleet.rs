@@ -71,7 +71,11 @@ impl Agent {
 
     /// What an app with these roles may use of what is left.
     pub(super) fn open_to(&self, accepted: &Accepted) -> Cow<'_, Resources> {
-        self.pools().map_or(Cow::Borrowed(&self.spare), |pools| Cow::Owned(pools.open_to(accepted)))
+        match self.pools() {
+            Some(pools) => Cow::Owned(pools.open_to(accepted)),
+            None if accepted.unreserved => Cow::Borrowed(&self.spare),
+            None => Cow::Owned(Resources::default()),
+        }
     }
 
     /// What of `need` is given out of reservations.

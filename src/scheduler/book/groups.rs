@@ -14,9 +14,9 @@ use crate::state::{AppRow, InstanceRow};
 /// nothing of the app is put there meanwhile. Room for 4,095 of them on one agent.
 pub(super) const MOVING: u32 = 1 << 20;
 
-/// Of so much that instances on an agent weigh, how many stay there.
-pub(super) fn staying(weight: u32) -> u32 {
-    weight % MOVING
+/// How many instances weigh so much, those that move away among them: they hold room as well.
+pub(super) fn number_of(weight: u32) -> u32 {
+    weight % MOVING + weight / MOVING
 }
 
 /// One app that has or had instances.

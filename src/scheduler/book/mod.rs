@@ -34,7 +34,7 @@ mod walk;
 use std::collections::BTreeSet;
 
 use self::fleet::Fleet;
-use self::groups::{Groups, staying};
+use self::groups::{Groups, number_of};
 use self::index::{Index, print_of};
 use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};
@@ -223,7 +223,7 @@ impl Book {
         let (group, app) = self.groups.group(place)?;
         let mut judge = group.demand.as_ref()?.judge.clone()?;
         for agent in app.siblings.keys() {
-            let count = staying(app.siblings.get(agent));
+            let count = number_of(app.siblings.get(agent));
             let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());
             row.into_iter().for_each(|row| judge.note_own(&row.info, count));
         }

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use super::counts::Counts;
 use super::demand::Demand;
 use super::fleet::Fleet;
-use super::groups::{MOVING, staying};
+use super::groups::{MOVING, number_of};
 use crate::domain::AgentId;
 use crate::scheduler::judge::{Face, Judge};
 
@@ -62,7 +62,8 @@ impl Soft {
         let Some(candidate) = found.ok().and_then(|at| self.candidates.get_mut(at)) else { return };
         self.judge.note_face(&candidate.face);
         if let Some(agent) = fleet.agent(number) {
-            candidate.local = self.judge.local(&candidate.face, agent.load(), staying(siblings.get(number)));
+            candidate.local =
+                self.judge.local(&candidate.face, agent.load(), number_of(siblings.get(number)));
         }
     }
 }

@@ -31,10 +31,11 @@ fn some_agent((_, id, a, b): Dice) -> AgentBuilder {
         .run(u64::from(b));
     let agent = if a % 5 == 0 { agent } else { agent.attribute("rack", &format!("r{}", b % 4)) };
     let agent = match a.wrapping_add(b) % 7 {
-        0 => agent.keep("db", 0.5, 64.0, Some((31_001, 31_001))),
+        // What is kept is part of what there is: others are refused when they register.
+        0 => agent.keep("db", 0.5, 64.0, (a % 6 > 0).then_some((31_001, 31_001))),
         1 => agent.keep("db", f64::from(a % 7) / 2.0 + 0.5, 32.0, None).keep("ml", 0.0, 32.0, None),
         2 => agent.keep("ml", 0.25, 64.0, Some((31_000, 31_000))),
-        3 => agent.keep("db", 0.5, 64.0, None).keep("ml", 0.0, 32.0, None),
+        3 => agent.keep("db", 0.5, 32.0, None).keep("ml", 0.0, 32.0, None),
         _ => agent,
     };
     let agent = if b % 3 == 0 { agent.attribute("level", &format!("{}.50", a % 3)) } else { agent };

@@ -220,6 +220,15 @@ fn an_app_takes_from_its_own_role_first_and_never_from_others() {
 }
 
 #[test]
+fn who_needs_nothing_needs_no_reservation() {
+    let mut ground = cluster(vec![an_agent("a1")]);
+    wait(&mut ground, &an_app("/db/one").role("db").accepts(&["db"]).cpus(0.0).mem(0.0), 2);
+    assert_eq!(ground.place().placements.len(), 2, "as `explain` says");
+    wait(&mut ground, &an_app("/db/two").role("db").accepts(&["db"]).cpus(0.1).mem(0.0), 1);
+    assert_eq!(ground.place().placements, []);
+}
+
+#[test]
 fn a_port_is_taken_from_the_role_that_has_it() {
     let mut ground =
         cluster(vec![an_agent("a1").ports(31_000, 31_003).keep("db", 1.0, 64.0, Some((31_002, 31_003)))]);
