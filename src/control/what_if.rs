@@ -249,8 +249,11 @@ fn located(state: &ClusterState, wish: &WhatIf, version: SpecVersion, error: Con
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::store::in_memory::InMemoryStore;
+    use crate::testkit::{Playground, an_app};
     use crate::world::{Clock, ManualClock};
 
     #[tokio::test]
@@ -265,5 +268,21 @@ mod tests {
         permits.pop();
         assert!(ask().await.unwrap().is_well());
         assert!(ask().await.is_ok(), "the permit came back");
+    }
+
+    #[tokio::test]
+    async fn what_is_foretold_is_of_a_cluster_with_this_strategy() {
+        let mut ground = Playground::with_agents(2);
+        ground.put(&an_app("/web").instances(4).cpus(1.0));
+        let view = Arc::new(ground.state.clone());
+        for (strategy, agents) in [(Strategy::Spread, 2), (Strategy::Binpack, 1)] {
+            let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(0));
+            let store = Arc::new(InMemoryStore::new(Arc::clone(&clock)));
+            let control = Control::new(store, clock, strategy);
+            let asked = control.what_if(Arc::clone(&view), WhatIf::default(), Suspects::new());
+            let placed = asked.await.unwrap().placements;
+            let used: BTreeSet<&AgentId> = placed.iter().map(|spot| &spot.agent).collect();
+            assert_eq!((placed.len(), used.len()), (4, agents), "{strategy:?}");
+        }
     }
 }

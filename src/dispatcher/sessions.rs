@@ -38,6 +38,12 @@ struct Entry {
     replaced: Arc<Notify>,
 }
 
+impl Entry {
+    fn new(generation: u64) -> Self {
+        Self { generation, heard: Heard::now(), news: Arc::default(), replaced: Arc::default() }
+    }
+}
+
 /// What is known of one connection; its session notes it without asking for the others.
 struct Heard(Mutex<Contact>);
 
@@ -170,12 +176,7 @@ impl Sessions {
     pub(super) fn arrive(&self, agent: &AgentId) {
         let now = Instant::now();
         let mut entries = self.lock();
-        let entry = entries.entry(agent.clone()).or_insert_with(|| Entry {
-            generation: 0,
-            heard: Heard::now(),
-            news: Arc::default(),
-            replaced: Arc::default(),
-        });
+        let entry = entries.entry(agent.clone()).or_insert_with(|| Entry::new(0));
         let (Contact::Connected { last_heard } | Contact::Closed { last_heard, .. }) = entry.heard.contact()
         else {
             return;
@@ -190,7 +191,7 @@ impl Sessions {
         if let Some(earlier) = earlier {
             earlier.replaced.notify_one();
         }
-        let entry = Entry { generation, heard: Heard::now(), news: Arc::default(), replaced: Arc::default() };
+        let entry = Entry::new(generation);
         let open = Open {
             generation,
             news: Arc::clone(&entry.news),

@@ -3,6 +3,7 @@
 //! A reservation is static: the agent says it at its start. What is not reserved is of role `*`
 //! and open to every app that accepts `*`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,19 @@ impl Pools {
         let start = if accepted.unreserved { self.unreserved.clone() } else { none };
         let parts = self.reserved.iter().filter(|(role, _)| accepted.roles.contains(*role));
         parts.fold(start, |sum, (_, part)| sum.plus(part))
+    }
+
+    /// The same of an agent that has `spare` in all, and pools only where it keeps something for roles.
+    pub fn open_of<'a>(
+        pools: Option<&Self>,
+        spare: &'a Resources,
+        accepted: &Accepted,
+    ) -> Cow<'a, Resources> {
+        match pools {
+            Some(pools) => Cow::Owned(pools.open_to(accepted)),
+            None if accepted.unreserved => Cow::Borrowed(spare),
+            None => Cow::Owned(Resources::default()),
+        }
     }
 
     /// What of `need` is given out of which reservation: of those that are accepted the reserved

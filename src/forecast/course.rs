@@ -149,6 +149,25 @@ impl Course {
     }
 }
 
+/// Copies of one state, each recorded as a later one than that before, so that one book may follow
+/// from copy to copy.
+pub(super) struct Copies {
+    index: u64,
+}
+
+impl Copies {
+    pub(super) fn of(state: &ClusterState) -> Self {
+        Self { index: state.index }
+    }
+
+    /// Records commands in a copy.
+    pub(super) fn record(&mut self, copy: &mut ClusterState, commands: Vec<Command>) {
+        self.index = self.index.saturating_add(1);
+        let at = copy.now;
+        apply(copy, self.index, &LogEntry { at, commands });
+    }
+}
+
 /// An id that nobody has; `minted` counts on.
 pub(super) fn fresh_id(state: &ClusterState, app: &AppId, minted: &mut u128) -> InstanceId {
     loop {

@@ -8,13 +8,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::course::fresh_id;
+use super::course::{Copies, fresh_id};
 use super::unrest::Unrest;
 use super::{Course, Outcome, Rest, Spot};
 use crate::domain::{AgentId, AppId, Goal, InstanceId, Strategy, TaskState, TaskStatus, Timestamp};
 use crate::planner::replaces_before_it_stops;
-use crate::scheduler::{Book, Suspects, explain, load, misplaced};
-use crate::state::{ClusterState, Command, InstanceRow, LogEntry, Placement, Presence, apply};
+use crate::scheduler::{Book, Suspects, explain, load, misplaced, share};
+use crate::state::{ClusterState, Command, InstanceRow, Placement, Presence};
 
 /// An instance moves for the sake of load only when the agent that it leaves is so much fuller
 /// than the one that it comes to will be, in millionths: less is not worth a restart.
@@ -102,7 +102,7 @@ pub fn rebalance(
         now,
         may_go_on,
         work: state.clone(),
-        index: state.index,
+        copies: Copies::of(state),
         book: Book::new(strategy),
         strategy,
         minted: 0,
@@ -132,8 +132,7 @@ struct Planner<'a> {
     may_go_on: &'a mut dyn FnMut() -> bool,
     /// The state with all that was chosen moved.
     work: ClusterState,
-    /// Rises from copy to copy, so that the book takes the next for a later one.
-    index: u64,
+    copies: Copies,
     book: Book,
     /// What apps get that wish for none.
     strategy: Strategy,
@@ -242,11 +241,7 @@ impl Planner<'_> {
         let mut contents = BTreeMap::new();
         for row in self.work.live_on(agent).filter(|row| self.state.instances.contains(&row.id)) {
             let Some(task) = &row.task else { continue };
-            let left = totals.minus(&task.resources);
-            let size = totals.cpus.minus(left.cpus).thousandths().saturating_mul(1_000_000);
-            let size = size.checked_div(totals.cpus.thousandths()).unwrap_or(0);
-            let mem = totals.mem.minus(left.mem).thousandths().saturating_mul(1_000_000);
-            let size = size.max(mem.checked_div(totals.mem.thousandths()).unwrap_or(0));
+            let size = share(totals, &task.resources);
             contents.entry((&row.app, row.version)).or_insert((size, &row.id));
         }
         let mut sizes: Vec<(u64, &InstanceId)> = contents.into_values().collect();
@@ -272,14 +267,8 @@ impl Planner<'_> {
         })
     }
 
-    fn record(&mut self, copy: &mut ClusterState, commands: Vec<Command>) {
-        self.index = self.index.saturating_add(1);
-        let at = copy.now;
-        apply(copy, self.index, &LogEntry { at, commands });
-    }
-
-    /// The working state with one instance moved, and its new place; nothing when there is none.
-    fn tried(&mut self, row: &InstanceRow) -> Option<(ClusterState, Placement)> {
+    /// The working state with one instance about to move, and the one that shall take its place.
+    fn leaving(&mut self, row: &InstanceRow) -> Option<(ClusterState, InstanceId)> {
         let mut copy = self.work.clone();
         let id = fresh_id(&copy, &row.app, &mut self.minted);
         let version = copy.apps.get(&row.app)?.version;
@@ -287,7 +276,13 @@ impl Planner<'_> {
             Command::MoveInstances { instances: vec![(row.id.clone(), String::new())] },
             Command::CreateInstances { app: row.app.clone(), version, ids: vec![id.clone()] },
         ];
-        self.record(&mut copy, commands);
+        self.copies.record(&mut copy, commands);
+        Some((copy, id))
+    }
+
+    /// The working state with one instance moved, and its new place; nothing when there is none.
+    fn tried(&mut self, row: &InstanceRow) -> Option<(ClusterState, Placement)> {
+        let (mut copy, id) = self.leaving(row)?;
         // Later than the end of every pause.
         let excluded: BTreeSet<AgentId> = self.suspects.keys().cloned().collect();
         let report = self.book.cycle(&copy, &excluded, Timestamp::from_millis(i64::MAX));
@@ -303,7 +298,7 @@ impl Planner<'_> {
             },
             Command::RecordStatuses { agent: task.agent.clone(), statuses: vec![(task.id.clone(), ended)] },
         ];
-        self.record(&mut copy, commands);
+        self.copies.record(&mut copy, commands);
         Some((copy, placement))
     }
 
@@ -318,15 +313,8 @@ impl Planner<'_> {
 
     /// Why there is no other place for an instance.
     fn lack_of_room(&mut self, row: &InstanceRow) -> String {
-        let mut copy = self.work.clone();
-        let id = fresh_id(&copy, &row.app, &mut self.minted);
-        let version = copy.apps.get(&row.app).map(|row| row.version).unwrap_or_default();
-        let commands = vec![
-            Command::MoveInstances { instances: vec![(row.id.clone(), String::new())] },
-            Command::CreateInstances { app: row.app.clone(), version, ids: vec![id] },
-        ];
-        self.record(&mut copy, commands);
-        no_room(&copy, &row.app, self.suspects, self.now, self.strategy)
+        let leaving = self.leaving(row).map(|(copy, _)| copy);
+        no_room(leaving.as_ref().unwrap_or(&self.work), &row.app, self.suspects, self.now, self.strategy)
     }
 
     /// What would become of the state.

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::course::fresh_id;
+use super::course::{Copies, fresh_id};
 use crate::domain::{AgentId, AppId, InstanceId, Strategy, Timestamp, UnreachableStrategy};
 use crate::scheduler::Book;
-use crate::state::{ClusterState, Command, InstanceRow, LogEntry, Presence, apply};
+use crate::state::{ClusterState, Command, InstanceRow, Presence};
 
 /// What one look at all agents found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,13 +65,13 @@ pub fn survey(
     let mut book = Book::new(strategy);
     book.follow(state);
     let mut found = Survey { index: state.index, ..Survey::default() };
-    let mut copies = Copies { state, index: state.index };
+    let mut copies = Copies::of(state);
     for row in state.agents.values().filter(|row| row.presence == Presence::Registered) {
         if !may_go_on() {
             return None;
         }
         found.agents += 1;
-        let waits = copies.lose(&mut book, &row.info.id, excluded);
+        let waits = lose(state, &mut copies, &mut book, &row.info.id, excluded);
         if !waits.is_empty() {
             let (agent, hostname) = (row.info.id.clone(), row.info.hostname.clone());
             found.indispensable.push(Indispensable { agent, hostname, waits });
@@ -80,51 +80,37 @@ pub fn survey(
     Some(found)
 }
 
-/// Copies of a state that are each one loss away from it.
-struct Copies<'a> {
-    state: &'a ClusterState,
-    /// Rises from copy to copy, so that the book takes the next for a later one.
-    index: u64,
-}
-
-impl Copies<'_> {
-    /// Loses one agent and places what ran there elsewhere. Gives what finds no place.
-    fn lose(
-        &mut self,
-        book: &mut Book,
-        agent: &AgentId,
-        excluded: &BTreeSet<AgentId>,
-    ) -> BTreeMap<AppId, usize> {
-        let mut copy = self.state.clone();
-        let (commands, mut homeless) = loss(&copy, agent);
-        if homeless.is_empty() {
-            return BTreeMap::new();
-        }
-        self.record(&mut copy, commands);
-        // Later than the end of every pause.
-        let then = Timestamp::from_millis(i64::MAX);
-        loop {
-            let report = book.cycle(&copy, excluded, then);
-            report.placements.iter().for_each(|placement| drop(homeless.remove(&placement.instance)));
-            let is_full = report.next_look.is_some();
-            if homeless.is_empty() || report.placements.is_empty() || !is_full {
-                break;
-            }
-            let launch = Command::LaunchTasks { placements: report.placements, seen_at: copy.index };
-            self.record(&mut copy, vec![launch]);
-        }
-        let mut waits = BTreeMap::new();
-        for app in homeless.into_values() {
-            *waits.entry(app).or_default() += 1;
-        }
-        waits
+/// Loses one agent and places what ran there elsewhere. Gives what finds no place.
+fn lose(
+    state: &ClusterState,
+    copies: &mut Copies,
+    book: &mut Book,
+    agent: &AgentId,
+    excluded: &BTreeSet<AgentId>,
+) -> BTreeMap<AppId, usize> {
+    let mut copy = state.clone();
+    let (commands, mut homeless) = loss(&copy, agent);
+    if homeless.is_empty() {
+        return BTreeMap::new();
     }
-
-    fn record(&mut self, copy: &mut ClusterState, commands: Vec<Command>) {
-        self.index = self.index.saturating_add(1);
-        let at = copy.now;
-        apply(copy, self.index, &LogEntry { at, commands });
+    copies.record(&mut copy, commands);
+    // Later than the end of every pause.
+    let then = Timestamp::from_millis(i64::MAX);
+    loop {
+        let report = book.cycle(&copy, excluded, then);
+        report.placements.iter().for_each(|placement| drop(homeless.remove(&placement.instance)));
+        let is_full = report.next_look.is_some();
+        if homeless.is_empty() || report.placements.is_empty() || !is_full {
+            break;
+        }
+        let launch = Command::LaunchTasks { placements: report.placements, seen_at: copy.index };
+        copies.record(&mut copy, vec![launch]);
     }
+    let mut waits = BTreeMap::new();
+    for app in homeless.into_values() {
+        *waits.entry(app).or_default() += 1;
+    }
+    waits
 }
 
 /// What is recorded when an agent is lost for good, and the instances that take the places of

@@ -22,11 +22,7 @@ pub(super) struct Plot<'a> {
 impl Plot<'_> {
     /// What an app with these roles may use of what is spare.
     pub(super) fn open_to(&self, accepted: &Accepted) -> Cow<'_, Resources> {
-        match &self.pools {
-            Some(pools) => Cow::Owned(pools.open_to(accepted)),
-            None if accepted.unreserved => Cow::Borrowed(&self.spare),
-            None => Cow::Owned(Resources::default()),
-        }
+        Pools::open_of(self.pools.as_ref(), &self.spare, accepted)
     }
 
     fn take(&mut self, resources: &Resources, drawn: &Reserved) {

@@ -4,13 +4,18 @@ use std::cmp::Reverse;
 
 use super::rank;
 use super::rules::{Rules, placed};
-use crate::domain::{AppId, Goal, InstanceId};
+use crate::domain::{AppId, Goal, InstanceId, Resources};
 use crate::state::{AgentRow, ClusterState, InstanceRow};
 
 /// How full an agent is by what is recorded, of cpus or of memory, whichever is fuller; in
 /// millionths. The same figure by which placements even out.
 pub fn load(agent: &AgentRow) -> u64 {
-    let (totals, spare) = (&agent.info.totals, agent.info.totals.minus(&agent.used));
+    share(&agent.info.totals, &agent.used)
+}
+
+/// How much of `totals` is `taken`, reckoned as [`load`].
+pub fn share(totals: &Resources, taken: &Resources) -> u64 {
+    let spare = totals.minus(taken);
     rank::load((totals.cpus, totals.mem), (spare.cpus, spare.mem))
 }
 

@@ -30,7 +30,7 @@ pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
 pub use explain::{Funnel, ReasonCount, Unused, funnel};
 pub use judge::Part;
 pub use launch_queue::{Queued, waiting};
-pub use misplaced::{load, misplaced};
+pub use misplaced::{load, misplaced, share};
 pub use offers::{Offers, Withheld, make_offers};
 pub use rejection::Reason;
 pub use verdicts::{

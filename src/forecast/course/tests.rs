@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{AgentId, AppId};
+use crate::domain::{AgentId, AppId, Strategy};
 use crate::forecast::Outcome;
 use crate::scheduler::Suspects;
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
@@ -192,4 +192,17 @@ fn it_ends_when_told_to_and_when_it_never_rests() {
     let mut course = Course::start(&ground.state, Suspects::new(), ground.now());
     assert_eq!(course.play(&mut || false), Rest::Stopped);
     assert_eq!(course.play(&mut || true), Rest::Reached);
+}
+
+#[test]
+fn a_course_packs_where_the_cluster_does() {
+    let mut ground = Playground::with_agents(2);
+    ground.put(&an_app("/web").instances(4).cpus(1.0));
+    let agents_used = |strategy: Strategy| {
+        let mut course = Course::start(&ground.state, Suspects::new(), ground.now()).with_strategy(strategy);
+        assert_eq!(course.play(&mut || true), Rest::Reached);
+        let tasks = course.state().instances.values().filter_map(|row| row.task.as_ref());
+        tasks.map(|task| task.agent.clone()).collect::<BTreeSet<AgentId>>().len()
+    };
+    assert_eq!((agents_used(Strategy::Spread), agents_used(Strategy::Binpack)), (2, 1));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{DeploymentId, Strategy};
+use crate::domain::{DeploymentId, Strategy, Wishes};
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
 
 type Dice = (u8, u8, u8);
@@ -199,4 +199,20 @@ fn a_plan_that_may_not_go_on_is_empty_and_says_so() {
     let plan =
         rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, Strategy::default(), &mut || false);
     assert_eq!((plan.moves.len(), plan.is_cut_short), (0, true));
+}
+
+#[test]
+fn who_packs_stays_on_full_agents() {
+    let moves = |app: &AppBuilder, strategy: Strategy| {
+        let ground = crowded(app);
+        rebalance(&ground.state, &Suspects::new(), ground.now(), BUDGET, strategy, &mut || true).moves.len()
+    };
+    let wishing = |strategy| {
+        let wishes = Wishes { strategy: Some(strategy), ..Wishes::default() };
+        an_app("/web").instances(4).cpus(2.0).wish(wishes)
+    };
+    let plain = an_app("/web").instances(4).cpus(2.0);
+    assert_eq!((moves(&plain, Strategy::Spread), moves(&plain, Strategy::Binpack)), (2, 0));
+    assert_eq!(moves(&wishing(Strategy::Binpack), Strategy::Spread), 0);
+    assert_eq!(moves(&wishing(Strategy::Spread), Strategy::Binpack), 2);
 }

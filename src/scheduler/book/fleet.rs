@@ -71,11 +71,7 @@ impl Agent {
 
     /// What an app with these roles may use of what is left.
     pub(super) fn open_to(&self, accepted: &Accepted) -> Cow<'_, Resources> {
-        match self.pools() {
-            Some(pools) => Cow::Owned(pools.open_to(accepted)),
-            None if accepted.unreserved => Cow::Borrowed(&self.spare),
-            None => Cow::Owned(Resources::default()),
-        }
+        Pools::open_of(self.pools(), &self.spare, accepted)
     }
 
     /// What of `need` is given out of reservations.

@@ -281,37 +281,37 @@ mod an_instance {
     }
 }
 
+fn one(ground: &Playground, id: &InstanceId, cpus: u64, ports: &[u16]) -> Placement {
+    let attempt = ground.row(id).task.as_ref().map_or(1, |task| task.attempt + 1);
+    let resources = Resources {
+        cpus: Scalar::from_thousandths(cpus),
+        ports: PortRanges::of(ports.iter().copied()),
+        ..Resources::default()
+    };
+    Placement {
+        instance: id.clone(),
+        attempt,
+        agent: AgentId::new("a1"),
+        ports: ports.to_vec(),
+        resources,
+        drawn: Default::default(),
+    }
+}
+
+fn launch(ground: &mut Playground, placements: Vec<Placement>) -> Applied {
+    ground.record(vec![Command::LaunchTasks { placements, seen_at: 0 }])
+}
+
+fn two_waiting() -> (Playground, InstanceId, InstanceId) {
+    let mut ground = Playground::with_agents(1);
+    ground.put(&an_app("/web"));
+    let mut ids = ground.create("/web", 2);
+    let second = ids.remove(1);
+    (ground, ids.remove(0), second)
+}
+
 mod a_placement {
     use super::*;
-
-    fn one(ground: &Playground, id: &InstanceId, cpus: u64, ports: &[u16]) -> Placement {
-        let attempt = ground.row(id).task.as_ref().map_or(1, |task| task.attempt + 1);
-        let resources = Resources {
-            cpus: Scalar::from_thousandths(cpus),
-            ports: PortRanges::of(ports.iter().copied()),
-            ..Resources::default()
-        };
-        Placement {
-            instance: id.clone(),
-            attempt,
-            agent: AgentId::new("a1"),
-            ports: ports.to_vec(),
-            resources,
-            drawn: Default::default(),
-        }
-    }
-
-    fn launch(ground: &mut Playground, placements: Vec<Placement>) -> Applied {
-        ground.record(vec![Command::LaunchTasks { placements, seen_at: 0 }])
-    }
-
-    fn two_waiting() -> (Playground, InstanceId, InstanceId) {
-        let mut ground = Playground::with_agents(1);
-        ground.put(&an_app("/web"));
-        let mut ids = ground.create("/web", 2);
-        let second = ids.remove(1);
-        (ground, ids.remove(0), second)
-    }
 
     #[test]
     fn that_no_longer_fits_is_refused_by_itself() {

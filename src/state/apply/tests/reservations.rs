@@ -2,35 +2,6 @@
 
 use super::*;
 
-fn one(ground: &Playground, id: &InstanceId, cpus: u64, ports: &[u16]) -> Placement {
-    let attempt = ground.row(id).task.as_ref().map_or(1, |task| task.attempt + 1);
-    let resources = Resources {
-        cpus: Scalar::from_thousandths(cpus),
-        ports: PortRanges::of(ports.iter().copied()),
-        ..Resources::default()
-    };
-    Placement {
-        instance: id.clone(),
-        attempt,
-        agent: AgentId::new("a1"),
-        ports: ports.to_vec(),
-        resources,
-        drawn: Default::default(),
-    }
-}
-
-fn launch(ground: &mut Playground, placements: Vec<Placement>) -> Applied {
-    ground.record(vec![Command::LaunchTasks { placements, seen_at: 0 }])
-}
-
-fn two_waiting() -> (Playground, InstanceId, InstanceId) {
-    let mut ground = Playground::with_agents(1);
-    ground.put(&an_app("/web"));
-    let mut ids = ground.create("/web", 2);
-    let second = ids.remove(1);
-    (ground, ids.remove(0), second)
-}
-
 #[test]
 fn of_more_than_its_role_has_is_refused_and_its_end_gives_back() {
     let (mut ground, first, second) = two_waiting();
