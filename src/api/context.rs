@@ -85,7 +85,7 @@ impl Context {
 
     /// Whether this master can do its work; otherwise why not, for people.
     pub fn missing(&self) -> Option<String> {
-        self.ready.missing().or_else(|| self.members.outside())
+        self.ready.missing().or_else(|| self.members.outside()).or_else(|| self.members.unheard())
     }
 }
 
@@ -108,6 +108,10 @@ pub trait Members: Send + Sync + 'static {
     /// Why this master cannot answer out of its own copy of the state: it is no member, or has
     /// no copy yet. A whole sentence; nothing when it can.
     fn outside(&self) -> Option<String>;
+
+    /// Why this master cannot have others answer, either: it knows of no leader since its start.
+    /// A whole sentence; nothing when it does.
+    fn unheard(&self) -> Option<String>;
 }
 
 /// One master of the quorum.

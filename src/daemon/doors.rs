@@ -60,7 +60,7 @@ impl api::Members for Members {
 
     fn outside(&self) -> Option<String> {
         let why = match self.0.standing() {
-            Standing::Member => return None,
+            Standing::Member | Standing::Unheard => return None,
             Standing::CatchingUp => {
                 "This master does not have the cluster's state yet: it waits for the leader to bring it. \
                  Ask another master, or again in a while."
@@ -69,8 +69,20 @@ impl api::Members for Members {
                 "This master is no member of a cluster: it waits until all that --masters names are there \
                  and found one, or until 'platformd members replace' gives it a place in one. Ask a member."
             }
+            Standing::Replaced => {
+                "This master was replaced: others make the quorum now, and its state is old. Ask a member; \
+                 stop this one, or give it a place again with 'platformd members replace'."
+            }
         };
         Some(why.to_owned())
+    }
+
+    fn unheard(&self) -> Option<String> {
+        (self.0.standing() == Standing::Unheard).then(|| {
+            "This master has heard of no leader since it started: a majority of masters is not there, or \
+             does not reach it. Look at the other masters; stale=true shows what this one's disk holds."
+                .to_owned()
+        })
     }
 }
 

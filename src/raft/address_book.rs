@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::messages::Hello;
 use super::types::MasterNode;
 
 /// Masters that may introduce themselves; far above any quorum, so that strangers cannot
@@ -29,7 +30,17 @@ pub(crate) struct AddressBook {
 #[derive(Debug)]
 struct Row {
     at: MasterNode,
+    members: Members,
     said: Instant,
+}
+
+/// Who belongs to the quorum, as some master knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    /// Entry that says so.
+    pub(crate) at: u64,
+    /// With their recorded addresses.
+    pub(crate) nodes: BTreeMap<u64, MasterNode>,
 }
 
 impl AddressBook {
@@ -37,12 +48,13 @@ impl AddressBook {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes what a master says of itself; says whether that is new.
-    pub(crate) fn note(&self, node: u64, at: &MasterNode) -> bool {
-        let said = Instant::now();
+    /// Notes what a master says of itself; says whether its address is new.
+    pub(crate) fn note(&self, hello: &Hello) -> bool {
+        let (node, at, said) = (hello.node, &hello.at, Instant::now());
+        let members = Members { at: hello.members_at, nodes: hello.members.clone() };
         let mut rows = self.rows();
         if let Some(known) = rows.get_mut(&node).filter(|known| known.at == *at) {
-            known.said = said;
+            (known.said, known.members) = (said, members);
             return false;
         }
         if rows.len() >= MASTERS_MAX && !rows.contains_key(&node) {
@@ -50,7 +62,7 @@ impl AddressBook {
         }
         // An address belongs to who said it last.
         rows.retain(|_, known| known.at.cluster != at.cluster);
-        rows.insert(node, Row { at: at.clone(), said });
+        rows.insert(node, Row { at: at.clone(), members, said });
         drop(rows);
         self.news.notify_waiters();
         true
@@ -64,6 +76,13 @@ impl AddressBook {
     /// Addresses of a master that has introduced itself.
     pub(crate) fn get(&self, node: u64) -> Option<MasterNode> {
         self.rows().get(&node).map(|row| row.at.clone())
+    }
+
+    /// The latest members that anybody who said something of late knows of.
+    pub(crate) fn latest_members(&self) -> Members {
+        let rows = self.rows();
+        let present = rows.values().filter(|row| row.said.elapsed() < GONE_AFTER);
+        present.map(|row| &row.members).max_by_key(|members| members.at).cloned().unwrap_or_default()
     }
 
     /// Everybody who said something of late, and `own`, who need not.

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::address_book::AddressBook;
-use super::membership::hello;
+use super::introduction::Introduction;
 use super::messages::{Answer, Ask, Hello, Reply, Request};
+use super::standing::Hearsay;
 use super::types::{MasterNode, Raft};
 use crate::line::{Purpose, Security};
 
@@ -34,12 +36,12 @@ const PAUSE_SETTLED: Duration = Duration::from_secs(10);
 
 /// Says Hello.
 pub(crate) struct Greeter {
-    pub(crate) node: u64,
-    pub(crate) at: MasterNode,
+    pub(crate) me: Introduction,
     pub(crate) masters: Vec<String>,
     pub(crate) security: Security,
     pub(crate) raft: Raft,
     pub(crate) book: Arc<AddressBook>,
+    pub(crate) hearsay: watch::Sender<Hearsay>,
 }
 
 impl Greeter {
@@ -48,8 +50,9 @@ impl Greeter {
         let mut pause = PAUSE_MIN;
         let mut warned = false;
         loop {
-            let own = hello(&self.raft, self.node, &self.at).await;
+            let own = self.me.hello().await;
             let heard = self.round(&own).await;
+            self.note_hearsay(&own, &heard);
             if own.empty {
                 self.found(&heard).await;
                 warned = warned || self.warn_if_stranger(&heard);
@@ -68,20 +71,20 @@ impl Greeter {
     async fn round(&self, own: &Hello) -> BTreeMap<String, Hello> {
         let mut addresses: BTreeSet<String> = self.masters.iter().cloned().collect();
         let members = self.raft.metrics().borrow_watched().membership_config.clone();
-        for (node, recorded) in members.nodes().filter(|(node, _)| **node != self.node) {
+        for (node, recorded) in members.nodes().filter(|(node, _)| **node != self.me.node) {
             addresses.insert(self.book.get(*node).unwrap_or_else(|| recorded.clone()).cluster);
         }
-        addresses.remove(&self.at.cluster);
+        addresses.remove(&self.me.at.cluster);
         let asked = addresses.into_iter().map(|address| async move {
             let answer = greet(&self.security, &address, own).await;
             (address, answer)
         });
-        let mut heard = BTreeMap::from([(self.at.cluster.clone(), own.clone())]);
+        let mut heard = BTreeMap::from([(self.me.at.cluster.clone(), own.clone())]);
         for (address, answer) in join_all(asked).await {
             match answer {
                 Ok(theirs) => {
-                    if theirs.node != self.node {
-                        self.book.note(theirs.node, &theirs.at);
+                    if theirs.node != self.me.node {
+                        self.book.note(&theirs);
                     }
                     heard.insert(address, theirs);
                 }
@@ -95,6 +98,22 @@ impl Greeter {
         heard
     }
 
+    /// Remembers the latest members of our cluster among which others do not count us. Whoever
+    /// shares no member with us is of another cluster that has taken an old address.
+    fn note_hearsay(&self, own: &Hello, heard: &BTreeMap<String, Hello>) {
+        let shares_members =
+            |master: &&Hello| master.members.keys().any(|node| own.members.contains_key(node));
+        let without_us = heard
+            .values()
+            .filter(shares_members)
+            .filter(|master| !master.members.contains_key(&self.me.node));
+        let left_out_at = without_us.map(|master| master.members_at).max();
+        self.hearsay.send_if_modified(|known| {
+            let now = Hearsay { has_asked: true, left_out_at: known.left_out_at.max(left_out_at), ..*known };
+            std::mem::replace(known, now) != now
+        });
+    }
+
     /// Founds the cluster if it is on us to do so and all listed masters are empty.
     async fn found(&self, heard: &BTreeMap<String, Hello>) {
         let Some(smallest) = self.masters.iter().min() else { return };
@@ -102,7 +121,7 @@ impl Greeter {
         else {
             return;
         };
-        let is_ours = heard.get(smallest).is_some_and(|first| first.node == self.node);
+        let is_ours = heard.get(smallest).is_some_and(|first| first.node == self.me.node);
         if !is_ours || listed.iter().any(|master| !master.empty || !master.members.is_empty()) {
             return;
         }
@@ -116,11 +135,12 @@ impl Greeter {
     }
 
     fn warn_if_stranger(&self, heard: &BTreeMap<String, Hello>) -> bool {
-        let cluster = heard.iter().find(|(_, master)| !master.empty && !master.members.contains(&self.node));
+        let cluster =
+            heard.iter().find(|(_, master)| !master.empty && !master.members.contains_key(&self.me.node));
         if let Some((address, master)) = cluster {
             warn!(
-                node = self.node,
-                members = ?master.members,
+                node = self.me.node,
+                members = ?master.members.keys(),
                 "this master is no member of the cluster of {address}; if it stands for a lost member, \
                  replace that one by it"
             );

@@ -13,13 +13,15 @@ use tracing::{info, warn};
 
 use super::address_book::AddressBook;
 use super::greeter::{self, Greeter};
-use super::leadership::{Standing, Watcher};
+use super::introduction::Introduction;
+use super::leadership::Watcher;
 use super::log_store::{LogReader, LogStore};
 use super::membership::Membership;
 use super::network::Peers;
 use super::server::Server;
 use super::settings::{RaftSettings, StartError};
 use super::snapshots::Snapshots;
+use super::standing::Standing;
 use super::state_machine::{Published, StateMachine};
 use super::stats::{Counters, RaftStats};
 use super::store::RaftStateStore;
@@ -45,7 +47,6 @@ struct Running {
     store: Arc<RaftStateStore>,
     server: Server,
     counters: Arc<Counters>,
-    standing: watch::Receiver<Standing>,
     failed: watch::Receiver<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     log_closed: Mutex<Option<oneshot::Receiver<()>>>,
@@ -72,11 +73,14 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let raft = start_raft(dir.node, config, peers, log, machine).await?;
     let at =
         MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
-    book.note(dir.node, &at);
+    let (standing, standing_seen) = watch::channel(Standing::default());
+    let me = Introduction { node: dir.node, at, raft: raft.clone(), standing: standing_seen };
+    book.note(&me.hello().await);
     let security = settings.security.clone();
-    let server = Server { node: dir.node, at, raft, book, snapshots, security };
+    let hearsay = watch::Sender::default();
+    let server = Server { me, raft, book, hearsay, snapshots, security };
     head_start(&server, &settings).await;
-    let parts = Parts { published, counters, entries, log_closed };
+    let parts = Parts { published, counters, standing, entries, log_closed };
     Ok(assemble(server, settings, clock, parts))
 }
 
@@ -95,8 +99,8 @@ async fn start_raft(
 async fn head_start(server: &Server, settings: &RaftSettings) {
     let empty = server.raft.is_initialized().await.is_ok_and(|initialized| !initialized);
     if empty && settings.is_alone() {
-        greeter::initialize(&server.raft, BTreeMap::from([(server.node, server.at.clone())])).await;
-    } else if server.raft.voter_ids().eq([server.node]) {
+        greeter::initialize(&server.raft, BTreeMap::from([(server.me.node, server.me.at.clone())])).await;
+    } else if server.raft.voter_ids().eq([server.me.node]) {
         let _ = server.raft.trigger().elect(false).await;
     }
 }
@@ -105,17 +109,17 @@ async fn head_start(server: &Server, settings: &RaftSettings) {
 struct Parts {
     published: Arc<Published>,
     counters: Arc<Counters>,
+    standing: watch::Sender<Standing>,
     entries: LogReader,
     log_closed: oneshot::Receiver<()>,
 }
 
 fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts: Parts) -> RaftHandle {
-    let Parts { published, counters, entries, log_closed } = parts;
+    let Parts { published, counters, standing, entries, log_closed } = parts;
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
-    let (standing, standing_seen) = watch::channel(Standing::default());
     let (failed, failed_seen) = watch::channel(None);
     let watcher = Watcher {
-        node: server.node,
+        node: server.me.node,
         raft: server.raft.clone(),
         book: Arc::clone(&server.book),
         lease: Duration::from_millis(settings.timing.election_max_ms),
@@ -123,11 +127,12 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
         log: entries,
         leadership,
         standing,
+        hearsay: server.hearsay.subscribe(),
         failed,
     };
     let greeter = Greeter {
-        node: server.node,
-        at: server.at.clone(),
+        me: server.me.clone(),
+        hearsay: server.hearsay.clone(),
         masters: settings.masters,
         security: settings.security,
         raft: server.raft.clone(),
@@ -135,13 +140,12 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
     };
     let tasks = vec![world::spawn(watcher.run()), world::spawn(greeter.run())];
     let store = RaftStateStore::new(server.raft.clone(), clock, published, leadership_seen);
-    info!(node = server.node, cluster = %server.at.cluster, "master started");
+    info!(node = server.me.node, cluster = %server.me.at.cluster, "master started");
     RaftHandle {
         running: Arc::new(Running {
             store: Arc::new(store),
             server,
             counters,
-            standing: standing_seen,
             failed: failed_seen,
             tasks: Mutex::new(tasks),
             log_closed: Mutex::new(Some(log_closed)),
@@ -157,7 +161,7 @@ impl RaftHandle {
 
     /// Id of this master, for ever.
     pub fn node(&self) -> u64 {
-        self.running.server.node
+        self.running.server.me.node
     }
 
     /// Answers another master on a connection it opened for `Purpose::Masters`, until it goes.
@@ -172,11 +176,10 @@ impl RaftHandle {
     pub fn membership(&self) -> Membership {
         let server = &self.running.server;
         Membership {
-            node: server.node,
+            me: server.me.clone(),
             raft: server.raft.clone(),
             book: Arc::clone(&server.book),
             security: server.security.clone(),
-            standing: self.running.standing.clone(),
         }
     }
 

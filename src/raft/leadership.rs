@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::address_book::AddressBook;
 use super::log_store::LogReader;
+use super::standing::{Hearsay, OwnKnowledge, Standing};
 use super::stats::Counters;
 use super::types::{Raft, TypeConfig};
 use crate::store::{Leadership, Master};
@@ -36,19 +37,6 @@ const GROWTH_BYTES_MAX: u64 = 64 << 20;
 /// largest load.
 const KEPT_BYTES: usize = 32 << 20;
 
-/// Whether a master's own copy of the state stands for the cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Standing {
-    /// A member, as far as it knows, whose copy does not reach its own taking in yet: what the
-    /// copy lacks may have been there long before.
-    #[default]
-    CatchingUp,
-    /// No member: it was never taken in, or somebody has its place.
-    Stranger,
-    /// A member with a copy that may lag, but was the cluster's state once.
-    Member,
-}
-
 /// Keeps the watches up to date.
 pub(crate) struct Watcher {
     pub(crate) node: u64,
@@ -60,12 +48,14 @@ pub(crate) struct Watcher {
     pub(crate) log: LogReader,
     pub(crate) leadership: watch::Sender<Leadership>,
     pub(crate) standing: watch::Sender<Standing>,
+    /// What the others have told.
+    pub(crate) hearsay: watch::Receiver<Hearsay>,
     pub(crate) failed: watch::Sender<Option<String>>,
 }
 
 impl Watcher {
     /// Watches until Raft ends.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut metrics = self.raft.metrics();
         let mut small = 0;
         let mut purged_for = None;
@@ -75,8 +65,8 @@ impl Watcher {
                 self.end(&fatal.to_string());
                 return;
             }
-            self.note_standing(&now);
             let told = self.leadership(&now);
+            self.note_standing(&now, told.leads);
             // Only the quorum's silence changes anything that no change of the metrics tells.
             let next_look = if told.leads { self.left_of_lease(&now) } else { LOOK_AT_LEAST };
             self.say(told);
@@ -93,6 +83,7 @@ impl Watcher {
                         return;
                     }
                 }
+                Ok(()) = self.hearsay.changed() => {}
                 () = sleep(next_look) => {}
             }
         }
@@ -132,21 +123,20 @@ impl Watcher {
         });
     }
 
-    /// Who has caught up once stays a member through later changes of the membership, which
-    /// are in its log before it has applied them.
-    fn note_standing(&self, now: &RaftMetrics<TypeConfig>) {
+    fn note_standing(&self, now: &RaftMetrics<TypeConfig>, leads: bool) {
         let members = &now.membership_config;
-        let has_applied = now.last_applied.is_some_and(|applied| {
-            members.log_id().as_ref().is_none_or(|taken_in| taken_in.index <= applied.index)
-        });
+        let members_at = members.log_id().as_ref().map(|taken_in| taken_in.index);
+        let own = OwnKnowledge {
+            is_member: members.get_node(&self.node).is_some(),
+            members_at: members_at.unwrap_or_default(),
+            has_applied: now
+                .last_applied
+                .is_some_and(|applied| members_at.is_none_or(|index| index <= applied.index)),
+            leads,
+        };
+        let hearsay = *self.hearsay.borrow();
         self.standing.send_if_modified(|told| {
-            let is_member = members.get_node(&self.node).is_some();
-            let standing = match *told {
-                _ if !is_member => Standing::Stranger,
-                Standing::Member => Standing::Member,
-                _ if has_applied => Standing::Member,
-                _ => Standing::CatchingUp,
-            };
+            let standing = told.next(own, hearsay);
             std::mem::replace(told, standing) != standing
         });
     }

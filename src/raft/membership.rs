@@ -7,13 +7,12 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::address_book::AddressBook;
 use super::greeter::greet;
-use super::leadership::Standing;
-use super::messages::Hello;
+use super::introduction::Introduction;
+use super::standing::Standing;
 use super::types::{MasterNode, Raft, TypeConfig};
 use crate::line::Security;
 
@@ -24,13 +23,11 @@ const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(25);
 /// Longest wait for a majority to agree to a change.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What this master says of itself.
-pub(crate) async fn hello(raft: &Raft, node: u64, at: &MasterNode) -> Hello {
-    // A master that cannot say is not empty: nobody must found a second cluster over it.
-    let empty = raft.is_initialized().await.is_ok_and(|initialized| !initialized);
-    let members = raft.metrics().borrow_watched().membership_config.nodes().map(|(node, _)| *node).collect();
-    Hello { node, at: at.clone(), empty, members }
-}
+/// Longest wait for a new master to know that it votes, within what is left of the API's time.
+const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Pause between two questions to it.
+const READY_PAUSE: Duration = Duration::from_millis(50);
 
 /// One master of the quorum, or one that waits at the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,11 +89,10 @@ pub enum MembershipError {
 /// The quorum, for operators. Cheap to clone.
 #[derive(Clone)]
 pub struct Membership {
-    pub(super) node: u64,
+    pub(super) me: Introduction,
     pub(super) raft: Raft,
     pub(super) book: Arc<AddressBook>,
     pub(super) security: Security,
-    pub(super) standing: watch::Receiver<Standing>,
 }
 
 /// What came of a wish to replace a member.
@@ -111,16 +107,19 @@ pub enum Replaced {
 impl Membership {
     /// Id of this master.
     pub fn own_id(&self) -> u64 {
-        self.node
+        self.me.node
     }
 
     /// Whether this master's own copy of the state stands for the cluster.
     pub fn standing(&self) -> Standing {
-        *self.standing.borrow()
+        *self.me.standing.borrow()
     }
 
-    /// Members by id, as this master knows them.
+    /// Members by id, as this master knows them; as the others tell, if it is none itself.
     pub fn members(&self) -> Vec<Member> {
+        if matches!(self.standing(), Standing::Stranger | Standing::Replaced) {
+            return self.members_by_hearsay();
+        }
         let metrics = self.raft.metrics().borrow_watched().clone();
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
         let matched = |node: u64| {
@@ -137,10 +136,23 @@ impl Membership {
         metrics.membership_config.nodes().map(member).collect()
     }
 
+    fn members_by_hearsay(&self) -> Vec<Member> {
+        let leader = self.raft.metrics().borrow_watched().current_leader;
+        let nodes = self.book.latest_members().nodes.into_iter();
+        let member = |(node, recorded)| Member {
+            node,
+            at: self.book.get(node).unwrap_or(recorded),
+            votes: true,
+            leads: leader == Some(node),
+            matched: None,
+        };
+        nodes.map(member).collect()
+    }
+
     /// Masters that say that they are there, of late, and are no members.
     pub fn strangers(&self) -> Vec<(u64, MasterNode)> {
         let members: BTreeSet<u64> = self.members().iter().map(|member| member.node).collect();
-        self.book.present(self.node).into_iter().filter(|(node, _)| !members.contains(node)).collect()
+        self.book.present(self.me.node).into_iter().filter(|(node, _)| !members.contains(node)).collect()
     }
 
     /// Puts `new` in the place of `old`, which may be dead or emptied: `new` first follows
@@ -162,6 +174,7 @@ impl Membership {
             voters.insert(new);
         }
         self.set_voters(voters).await?;
+        self.wait_for_copy(new).await;
         Ok(Replaced::Now)
     }
 
@@ -204,7 +217,7 @@ impl Membership {
         if !self.voters().contains(&old) {
             return Err(MembershipError::NotAMember(old));
         }
-        if old == self.node { Err(MembershipError::Leads(old)) } else { Ok(()) }
+        if old == self.me.node { Err(MembershipError::Leads(old)) } else { Ok(()) }
     }
 
     /// Adds `new` as a follower without a voice and waits until it has the log.
@@ -221,19 +234,31 @@ impl Membership {
         Ok(())
     }
 
+    /// Waits until `new` says that it can answer for the cluster; it votes by now, so there is
+    /// nothing to undo if that takes longer than [`READY_TIMEOUT`].
+    async fn wait_for_copy(&self, new: u64) {
+        let Some(at) = self.book.get(new) else { return };
+        let waiting = async {
+            let own = self.me.hello().await;
+            while !greet(&self.security, &at.cluster, &own).await.is_ok_and(|theirs| theirs.has_copy) {
+                sleep(READY_PAUSE).await;
+            }
+        };
+        let _ = timeout(READY_TIMEOUT, waiting).await;
+    }
+
     /// Whether `new` is there now, and has no log but ours.
     async fn check_may_come(&self, new: u64, at: &MasterNode) -> Result<(), MembershipError> {
         let unreachable =
             |why: String| MembershipError::Unreachable { node: new, address: at.cluster.clone(), why };
-        let own = self.book.get(self.node).ok_or(MembershipError::NotLeader)?;
-        let own = hello(&self.raft, self.node, &own).await;
+        let own = self.me.hello().await;
         let theirs =
             greet(&self.security, &at.cluster, &own).await.map_err(|error| unreachable(error.to_string()))?;
         if theirs.node != new {
             return Err(unreachable(format!("master {} is there now", theirs.node)));
         }
         // Not empty, but with us for a member: an earlier try brought it some of our log.
-        if theirs.empty || theirs.members.contains(&self.node) {
+        if theirs.empty || theirs.members.contains_key(&self.me.node) {
             Ok(())
         } else {
             Err(MembershipError::OtherCluster(new))

@@ -4,6 +4,8 @@
 //! quorum during an upgrade. Each question has a number that its answer repeats, since a
 //! caller may lose patience and ask anew on the same connection.
 
+use std::collections::BTreeMap;
+
 use openraft::raft::{
     AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest,
     VoteRequest, VoteResponse,
@@ -92,8 +94,14 @@ pub(crate) struct Hello {
     pub(crate) at: MasterNode,
     /// Whether its log is empty.
     pub(crate) empty: bool,
-    /// Members as it knows them.
-    pub(crate) members: Vec<u64>,
+    /// Members as it knows them, and where the quorum has recorded them.
+    pub(crate) members: BTreeMap<u64, MasterNode>,
+    /// Entry that says so; none before the first.
+    #[serde(default)]
+    pub(crate) members_at: u64,
+    /// Whether its copy stands for the cluster's state.
+    #[serde(default)]
+    pub(crate) has_copy: bool,
 }
 
 /// See [`AppendEntriesRequest`].

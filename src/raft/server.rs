@@ -6,15 +6,18 @@ use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use openraft::alias::SnapshotOf;
-use openraft::raft::AppendEntriesRequest;
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::address_book::AddressBook;
+use super::introduction::Introduction;
 use super::messages::{Answer, AppendAsk, AppendReply, Ask, Hello, Reply, Request};
 use super::mirror::SnapshotMetaRecord;
 use super::snapshots::{SnapshotFile, Snapshots, aside};
-use super::types::{MasterNode, Raft, TypeConfig, Vote};
-use super::{membership, transfer};
+use super::standing::{self, Hearsay};
+use super::transfer;
+use super::types::{Raft, TypeConfig, Vote};
 use crate::line::{Line, LineReceiver, Security};
 use crate::world::fs;
 
@@ -24,10 +27,10 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 /// What is needed to answer.
 #[derive(Clone)]
 pub(crate) struct Server {
-    pub(crate) node: u64,
-    pub(crate) at: MasterNode,
+    pub(crate) me: Introduction,
     pub(crate) raft: Raft,
     pub(crate) book: Arc<AddressBook>,
+    pub(crate) hearsay: watch::Sender<Hearsay>,
     pub(crate) snapshots: Snapshots,
     pub(crate) security: Security,
 }
@@ -39,8 +42,8 @@ impl Server {
             let ask: Result<io::Result<Option<Ask>>, _> = timeout(IDLE_MAX, line.receive()).await;
             let Ok(ask) = ask else { return Ok(()) };
             let Some(Ask { number, to, request }) = ask? else { return Ok(()) };
-            if to.is_some_and(|to| to != self.node) {
-                let reason = format!("master {} is here now, not {}", self.node, to.unwrap_or_default());
+            if to.is_some_and(|to| to != self.me.node) {
+                let reason = format!("master {} is here now, not {}", self.me.node, to.unwrap_or_default());
                 return line.send(&Answer { number, reply: Reply::Refused(reason) }).await;
             }
             let reply = match request {
@@ -62,7 +65,9 @@ impl Server {
                 let mut results = Box::pin(self.raft.stream_append(one));
                 let result =
                     results.next().await.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
-                Reply::Append(result.map_err(io::Error::other)?.into())
+                let result = result.map_err(io::Error::other)?;
+                self.note_leader(&result);
+                Reply::Append(result.into())
             }
             Request::Vote(ask) => {
                 Reply::Vote(self.raft.vote(ask.into()).await.map_err(io::Error::other)?.into())
@@ -79,17 +84,26 @@ impl Server {
     }
 
     async fn hello(&self, theirs: &Hello) -> Hello {
-        if theirs.node != self.node {
-            self.book.note(theirs.node, &theirs.at);
+        if theirs.node != self.me.node {
+            self.book.note(theirs);
         }
-        membership::hello(&self.raft, self.node, &self.at).await
+        self.me.hello().await
+    }
+
+    /// Notes that a leader that still counts wrote to us.
+    fn note_leader(&self, result: &StreamAppendResult<TypeConfig>) {
+        if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            standing::note_leader(&self.hearsay);
+        }
     }
 
     async fn append_stream(&self, line: Line) -> io::Result<()> {
         let (mut sender, receiver) = line.split();
         let mut results = Box::pin(self.raft.stream_append(batches(receiver)));
         while let Some(result) = results.next().await {
-            sender.send(&AppendReply::from(result.map_err(io::Error::other)?)).await?;
+            let result = result.map_err(io::Error::other)?;
+            self.note_leader(&result);
+            sender.send(&AppendReply::from(result)).await?;
         }
         sender.close().await
     }

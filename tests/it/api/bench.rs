@@ -58,6 +58,7 @@ pub struct Led {
 pub struct Outside {
     pub missing: Mutex<Option<String>>,
     pub outside: Mutex<Option<String>>,
+    pub unheard: Mutex<Option<String>>,
     pub abdications: Mutex<u32>,
     pub replaced: Mutex<Vec<(u64, u64)>>,
     pub suspects: Mutex<Suspects>,
@@ -126,6 +127,10 @@ impl Members for Outside {
 
     fn outside(&self) -> Option<String> {
         self.outside.lock().unwrap().clone()
+    }
+
+    fn unheard(&self) -> Option<String> {
+        self.unheard.lock().unwrap().clone()
     }
 }
 

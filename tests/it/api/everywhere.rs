@@ -108,6 +108,16 @@ async fn a_master_outside_the_cluster_lives_but_is_not_ready_and_shows_nothing_o
 }
 
 #[tokio::test]
+async fn a_master_without_a_leader_since_its_start_is_not_ready_but_shows_its_copy_when_asked_to() {
+    let bench = Bench::default();
+    let why = "This master has heard of no leader.";
+    *bench.outside.unheard.lock().unwrap() = Some(why.into());
+    bench.get("/ping").await.expect_status(200);
+    bench.get("/ready").await.expect(503, json!({"ready": false, "message": why}));
+    bench.get("/v2/apps?stale=true").await.expect_status(200);
+}
+
+#[tokio::test]
 async fn the_root_leads_to_the_page() {
     let bench = Bench::default();
     for uri in ["/", "/ui"] {

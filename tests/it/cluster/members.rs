@@ -114,8 +114,9 @@ fn an_emptied_master_at_its_old_address_is_a_stranger_until_it_replaces_itself()
     let (status, said) = ready(&cluster.http[lost]).unwrap();
     assert!(status == 503 && said.contains("no member"), "{status} {said}");
     assert_eq!(get(&cluster.http[lost], "/ping").unwrap().status, 200);
-    let leader = get(&cluster.http[lost], "/v1/members").unwrap().json();
-    assert!(leader["members"].as_array().unwrap().iter().all(|it| it["votes"] == false), "{leader}");
+    let told = get(&cluster.http[lost], "/v1/members").unwrap().json();
+    let voters = told["members"].as_array().unwrap().iter().filter(|it| it["votes"] == true);
+    assert_eq!(voters.filter(|it| it["id"] != stranger["id"]).count(), 3, "{told}");
 
     let (code, said) = members(&asked, &["replace", &at, &at]);
     assert_eq!(code, Some(0), "{said}");
@@ -176,4 +177,60 @@ fn a_replacement_that_cannot_be_says_what_to_do_first() {
         listed(&asked, &at).into_iter().find(|member| id(member) != new)
     }));
     refuse(&old, &new, 409, &[&new, "another cluster", "empty"]);
+}
+
+#[test]
+fn a_replaced_master_on_its_old_disk_is_neither_ready_nor_shows_what_it_has() {
+    let mut cluster = Cluster::start(3, 0, "process");
+    write(&cluster, "/old");
+    let leader = cluster.leader();
+    let lost = (leader + 1) % 3;
+    eventually("the write is everywhere", || (apps_of(&cluster.http[lost])? == 1).then_some(()));
+    cluster.masters[lost].as_mut().unwrap().kill();
+    let (old, old_http) = (cluster.cluster_address(lost).to_owned(), cluster.http[lost].clone());
+    let start_old = cluster.succeed_master(lost);
+    cluster.start_master(lost);
+    let new = cluster.cluster_address(lost).to_owned();
+    let asked = cluster.http[leader].clone();
+    eventually("the new master introduces itself", || (!listed(&asked, &new).is_empty()).then_some(()));
+    let (code, said) = members(&asked, &["replace", &old, &new]);
+    assert_eq!(code, Some(0), "{said}");
+    // Whoever hears that it is done may count on it.
+    assert_eq!(ready(&cluster.http[lost]), Some((200, String::new())));
+    write(&cluster, "/new");
+
+    let _returned = start_old();
+    eventually("it learns that it was replaced", || {
+        assert_eq!(apps_of(&old_http), None, "it shows old state");
+        let (status, said) = ready(&old_http)?;
+        assert_eq!(status, 503, "it says that it is ready");
+        said.contains("was replaced").then_some(())
+    });
+    eventually("it names the members", || {
+        let (code, said) = members(&old_http, &["list"]);
+        let votes = said.lines().filter(|line| line.contains("true")).count();
+        (code == Some(0) && votes == 3 && said.contains(&new)).then_some(())
+    });
+}
+
+#[test]
+fn a_master_that_returns_alone_is_not_ready_but_shows_its_copy_until_it_hears_a_leader() {
+    let mut cluster = Cluster::start(3, 0, "process");
+    write(&cluster, "/a");
+    let alone = cluster.leader();
+    for master in cluster.masters.iter_mut().flatten() {
+        master.kill();
+    }
+    cluster.start_master(alone);
+    let why = eventually("it knows that nobody answers", || {
+        let (status, said) = ready(&cluster.http[alone])?;
+        assert_eq!(status, 503, "it says that it is ready");
+        said.contains("no leader").then_some(said)
+    });
+    assert!(why.contains("stale=true"), "{why}");
+    assert_eq!(apps_of(&cluster.http[alone]), Some(1));
+    cluster.start_master((alone + 1) % 3);
+    for n in [alone, (alone + 1) % 3] {
+        eventually("it is ready again", || (ready(&cluster.http[n])?.0 == 200).then_some(()));
+    }
 }

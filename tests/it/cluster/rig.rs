@@ -79,6 +79,20 @@ impl Cluster {
         self.masters[n] = Some(Process::start(&[words.as_slice(), self.flags].concat()));
     }
 
+    /// Gives a master's place to a new machine; what the old one left can be started by what
+    /// this gives.
+    pub fn succeed_master(&mut self, n: usize) -> impl Fn() -> Process + use<> {
+        let (dir, left) = (self.data_dir(&format!("master{n}")), self.data_dir(&format!("left{n}")));
+        std::fs::rename(&dir, &left).unwrap();
+        let (http, cluster, masters) =
+            (self.http[n].clone(), self.cluster[n].clone(), self.cluster.join(","));
+        self.move_master(n);
+        move || {
+            let addresses = ["--http", &http, "--cluster", &cluster, "--masters", &masters];
+            Process::start(&[["master", "--data-dir", &left].as_slice(), &addresses].concat())
+        }
+    }
+
     /// Takes a killed master's data directory away, as a broken disk would.
     pub fn wipe_master(&mut self, n: usize) {
         self.masters[n] = None;

@@ -1,0 +1,34 @@
+//! What a master says of itself to the others.
+
+use openraft::async_runtime::watch::WatchReceiver as _;
+use tokio::sync::watch;
+
+use super::messages::Hello;
+use super::standing::Standing;
+use super::types::{MasterNode, Raft};
+
+/// Knows this master.
+#[derive(Clone)]
+pub(crate) struct Introduction {
+    pub(crate) node: u64,
+    pub(crate) at: MasterNode,
+    pub(crate) raft: Raft,
+    pub(crate) standing: watch::Receiver<Standing>,
+}
+
+impl Introduction {
+    /// What this master says of itself now.
+    pub(crate) async fn hello(&self) -> Hello {
+        // A master that cannot say is not empty: nobody must found a second cluster over it.
+        let empty = self.raft.is_initialized().await.is_ok_and(|initialized| !initialized);
+        let members = self.raft.metrics().borrow_watched().membership_config.clone();
+        Hello {
+            node: self.node,
+            at: self.at.clone(),
+            empty,
+            members: members.nodes().map(|(node, at)| (*node, at.clone())).collect(),
+            members_at: members.log_id().as_ref().map_or(0, |taken_in| taken_in.index),
+            has_copy: *self.standing.borrow() == Standing::Member,
+        }
+    }
+}
