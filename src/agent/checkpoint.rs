@@ -11,6 +11,8 @@ use crate::world::fs;
 
 /// Directory of the files, below the data directory.
 const DIRECTORY: &str = "checkpoints";
+/// Room that a look at the disk asks for: what most records take.
+const LOOK_BYTES: usize = 16 << 10;
 const SUFFIX: &str = ".task";
 /// Suffix of a file that could not be read; kept for people.
 const DAMAGED: &str = ".damaged";
@@ -51,6 +53,19 @@ impl Checkpoints {
             fs::rename(&temporary, &file)?;
         }
         fs::sync_dir(&self.path)
+    }
+
+    /// Whether there is room for another record: writes as much as one may have, and takes it away.
+    pub(super) fn look(&self) -> io::Result<()> {
+        let path = self.path.join(".look.tmp");
+        let tried = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; LOOK_BYTES]));
+        let removed = fs::remove_file(&path);
+        tried.and(removed)
+    }
+
+    /// For people: that the disk takes no records.
+    pub(super) fn refusal(&self, error: &io::Error) -> String {
+        format!("its disk takes no records at {}: {error}", self.path.display())
     }
 
     /// Drops the record of a task. Not synced: should it come back after a crash, its end

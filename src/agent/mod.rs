@@ -188,6 +188,7 @@ impl Agent {
             withheld: Vec::new(),
             save_again_at: None,
             disk_refuses: None,
+            engine_away: None,
         };
         Ok(Self { runtime, view })
     }

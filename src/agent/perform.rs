@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::AgentParts;
 use super::PortProbe;
+use super::checkpoint::Checkpoints;
 use super::driver::{DriverError, TaskDriver, TaskHandle};
 use super::effect::{HeldPort, Input, Timer};
 use super::health::{self, PROBES_MAX, Watch};
@@ -148,10 +149,23 @@ impl Operations {
 
     /// Asks whether the engine of containers answers.
     pub(super) fn look_at_engine(&mut self) {
-        let driver = self.driver.clone();
-        self.spawn(
-            async move { Input::EngineLooked(driver.is_there().await.err().map(|why| why.to_string())) },
-        );
+        let (driver, metrics) = (self.driver.clone(), self.metrics.clone());
+        self.spawn(async move {
+            let began = Instant::now();
+            let away = driver.is_there().await.err();
+            if let Some(DriverError::Unavailable { means, .. }) = &away {
+                metrics.called(means, "look", true, began.elapsed());
+            }
+            Input::EngineLooked(away.map(|why| why.to_string()))
+        });
+    }
+
+    /// Tries whether the disk takes a record.
+    pub(super) fn look_at_disk(&mut self, checkpoints: Checkpoints) {
+        self.spawn(async move {
+            let look = move || checkpoints.look().map_err(|error| checkpoints.refusal(&error));
+            Input::DiskTried(world::blocking(look).await.err())
+        });
     }
 
     /// Hands back what the disk did, once what is under way is done.

@@ -58,6 +58,8 @@ pub(super) struct Runtime {
     pub(super) save_again_at: Option<Instant>,
     /// Since when the disk takes nothing, and when people were told last.
     pub(super) disk_refuses: Option<(Instant, Instant)>,
+    /// Since when the engine of containers does not answer.
+    pub(super) engine_away: Option<Instant>,
 }
 
 /// What the loop hears.
@@ -84,13 +86,16 @@ impl Runtime {
         loop {
             let heard = self.next(&mut link, &mut looks, &shutdown, ends_at).await;
             match heard {
-                Heard::Input(input) => self.turn(*input).await,
+                Heard::Input(input) => self.on_result(*input).await,
                 Heard::Link(event) => self.on_link(event).await,
                 Heard::OperationEnded => {}
                 Heard::LookAround => {
                     let among = self.all_ports.minus(&self.core.own_ports());
                     self.operations.look_at_ports(among);
                     self.operations.look_at_engine();
+                    if self.disk_refuses.is_none() {
+                        self.operations.look_at_disk(self.checkpoints.clone());
+                    }
                 }
                 Heard::SaveAgain => self.save_again().await,
                 Heard::Shutdown => {
@@ -148,6 +153,34 @@ impl Runtime {
         }
     }
 
+    /// Takes in what came of an operation.
+    async fn on_result(&mut self, input: Input) {
+        match &input {
+            Input::EngineLooked(why) => self.tell_engine(why.as_deref()),
+            // A look that is older than what a record met meanwhile.
+            Input::DiskTried(None) if self.disk_refuses.is_some() => return,
+            _ => {}
+        }
+        self.turn(input).await;
+    }
+
+    fn tell_engine(&mut self, why: Option<&str>) {
+        match (why, self.engine_away) {
+            (Some(why), None) => {
+                self.engine_away = Some(Instant::now());
+                tracing::warn!(
+                    why,
+                    "the engine of containers is away: what it runs may go on, no container is started"
+                );
+            }
+            (None, Some(since)) => {
+                self.engine_away = None;
+                tracing::info!(after = ?since.elapsed(), "the engine of containers is back");
+            }
+            _ => {}
+        }
+    }
+
     async fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up(outbox) => {
@@ -198,8 +231,7 @@ impl Runtime {
         let now = Instant::now();
         let (since, told) = self.disk_refuses.unzip();
         if since.is_none() {
-            let path = self.home.path().display();
-            self.operations.tried_disk(Some(format!("its disk takes no records at {path}: {error}")));
+            self.operations.tried_disk(Some(self.checkpoints.refusal(error)));
         }
         if told.is_none_or(|told| now.duration_since(told) >= FULL_DISK_TOLD_EVERY) {
             self.disk_refuses = Some((since.unwrap_or(now), now));

@@ -472,6 +472,22 @@ async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_without_room_is_told_before_anything_is_to_be_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    session.hears_hindrances(Hindrances::is_empty).await;
+    let (records, aside) = (dir.path().join("checkpoints"), dir.path().join("aside"));
+    std::fs::rename(&records, &aside).unwrap();
+    session.hears_hindrances(|told| told.tasks.is_some()).await;
+    std::fs::rename(&aside, &records).unwrap();
+    session.hears_hindrances(Hindrances::is_empty).await;
+    agent.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_engine_that_does_not_answer_is_told_until_it_does() {
     let dir = tempfile::tempdir().unwrap();
     let machine = FakeMachine::new();

@@ -33,13 +33,24 @@ pub enum AppPath {
 pub struct PathId(String);
 
 impl PathId {
+    /// Resolves `.` and `..`.
     fn of(segments: &[&str]) -> Self {
-        Self(format!("/{}", segments.join("/")))
+        let mut resolved: Vec<&str> = Vec::new();
+        for segment in segments {
+            match *segment {
+                "." => {}
+                ".." => drop(resolved.pop()),
+                segment => resolved.push(segment),
+            }
+        }
+        Self(format!("/{}", resolved.join("/")))
     }
 
     /// The id, if it is one. What is not an id names no app.
     pub fn app(&self) -> Option<AppId> {
-        AppId::parse(&self.0).ok()
+        // Resolved already: one that is left was meant for a task or a version, which nobody has.
+        let is_left = |segment: &str| matches!(segment, "." | "..");
+        AppId::parse(&self.0).ok().filter(|_| !self.0.split('/').any(is_left))
     }
 
     /// As text, for people.
@@ -54,18 +65,10 @@ impl PathId {
 }
 
 impl AppPath {
-    /// Reads a decoded path; slashes collapse, `.` and `..` are resolved.
+    /// Reads a decoded path; slashes collapse, and `.` and `..` are resolved within an id. They never
+    /// turn what was said of a task into something said of its app.
     pub fn parse(rest: &str) -> Self {
-        let mut segments: Vec<&str> = Vec::new();
-        for segment in rest.split('/') {
-            match segment {
-                "" | "." => {}
-                ".." => {
-                    segments.pop();
-                }
-                _ => segments.push(segment),
-            }
-        }
+        let segments: Vec<&str> = rest.split('/').filter(|segment| !segment.is_empty()).collect();
         match segments.as_slice() {
             [group @ .., "*"] => Self::Group(PathId::of(group).0),
             [group @ .., "*", "tasks"] => Self::GroupTasks(PathId::of(group).0),
@@ -117,6 +120,16 @@ mod tests {
         assert_eq!(AppPath::parse("a/explain"), AppPath::Explain(id("/a")));
         assert_eq!(AppPath::parse("a/explain").as_app(), Some(id("/a/explain")));
         assert_eq!(AppPath::parse("a/tasks/b/c"), AppPath::App(id("/a/tasks/b/c")));
+    }
+
+    #[test]
+    fn dots_do_not_lead_out_of_a_task() {
+        for path in ["a/tasks/..", "a/tasks/.", "a/versions/.."] {
+            let parsed = AppPath::parse(path);
+            assert!(matches!(parsed, AppPath::Task(..) | AppPath::Version(..)), "{parsed:?}");
+            assert_eq!(parsed.as_app().unwrap().app(), None, "{path}");
+        }
+        assert_eq!(AppPath::parse("a/b/../tasks"), AppPath::Tasks(id("/a")));
     }
 
     #[test]

@@ -127,13 +127,18 @@ async fn attend(
 async fn forget(settings: &DevSettings, dir: &DevDir) -> Result<(), ExitError> {
     for agent in dir.agents() {
         let home = AgentHome::open(&agent, &SystemClock)?;
-        let found = runtimes::find(&wanted(settings, &home, &agent)).await?;
+        let found = runtimes::find(&wanted(settings, &home, &agent, Ipv4Addr::LOCALHOST)).await?;
         dev_dir::stop_all(&found.driver).await?;
     }
     dir.forget()
 }
 
-fn wanted<'a>(settings: &DevSettings, home: &'a AgentHome, data_dir: &'a Path) -> Wanted<'a> {
+fn wanted<'a>(
+    settings: &DevSettings,
+    home: &'a AgentHome,
+    data_dir: &'a Path,
+    publish_on: Ipv4Addr,
+) -> Wanted<'a> {
     const NOTHING: &Allow = &Allow { privileged: false, host_volumes: Vec::new(), parameters: false };
     Wanted {
         agent: home.agent_id(),
@@ -142,7 +147,7 @@ fn wanted<'a>(settings: &DevSettings, home: &'a AgentHome, data_dir: &'a Path) -
         docker_socket: Path::new("/var/run/docker.sock"),
         docker_config: None,
         allow: NOTHING,
-        publish_on: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        publish_on: IpAddr::V4(publish_on),
     }
 }
 
@@ -216,11 +221,13 @@ async fn start_agent(
     data_dir: PathBuf,
 ) -> Result<DevAgent, ExitError> {
     let home = AgentHome::open(&data_dir, &SystemClock)?;
-    let wanted = wanted(settings, &home, &data_dir);
+    // Where clients are sent by the agent's name.
+    let publish_on = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + u32::from(n));
+    let wanted = wanted(settings, &home, &data_dir, publish_on);
     let Runtimes { driver, has_docker, without_docker } = runtimes::find(&wanted).await?;
     let unreserved = unreserved(settings, n, &data_dir)?;
     let resources = (unreserved, settings.resources.reserved.clone());
-    let hostname = if n == 0 { "localhost".to_owned() } else { format!("127.0.0.{}", n + 1) };
+    let hostname = if n == 0 { "localhost".to_owned() } else { publish_on.to_string() };
     let agent_settings = AgentSettings {
         attributes: settings.attributes.clone(),
         has_docker,

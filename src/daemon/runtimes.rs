@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,12 +20,9 @@ use crate::line::Security;
 use crate::settings::{Allow, ResourceSettings, Runtime};
 use crate::world::net::TcpListener;
 
-/// Says on disk that this agent ran containers: their engine is then waited for, since
-/// taking its absence for theirs would lose them.
+/// Says on disk that this agent ran containers: without their engine it starts all the same and
+/// looks for it, since taking its absence for theirs would lose them.
 const HAD_DOCKER: &str = "runtime-docker";
-
-/// Pause between two tries to reach an engine that containers of ours need.
-const DOCKER_RETRY: Duration = Duration::from_secs(2);
 
 /// Tasks' directories below the data directory.
 fn tasks_dir(data_dir: &Path) -> PathBuf {
@@ -79,29 +75,33 @@ async fn containers(wanted: &Wanted<'_>) -> Result<Containers, ExitError> {
     if wanted.runtime == Runtime::Process {
         return Ok(Err(None));
     }
-    loop {
-        let why = match connect(wanted).await {
-            Ok(driver) => {
-                note(&marker);
-                return Ok(Ok(Arc::new(driver)));
-            }
-            Err(error) => error.to_string(),
-        };
-        if wanted.runtime == Runtime::Docker && !marker.exists() {
-            let advice = "start the engine, or run the agent with --runtime process";
-            return Err(ExitError::new(exit_code::FAILED, format!("no Docker engine: {why}; {advice}")));
+    let socket = wanted.docker_socket.to_string_lossy();
+    let why = match DockerDriver::connect(&socket, docker_settings(wanted)).await {
+        Ok(driver) => {
+            note(&marker);
+            return Ok(Ok(Arc::new(driver)));
         }
-        if !marker.exists() {
-            return Ok(Err(Some(why)));
-        }
-        tracing::warn!(why, "waiting for the Docker engine, on which tasks of this agent may still run");
-        tokio::time::sleep(DOCKER_RETRY).await;
+        Err(error) => error.to_string(),
+    };
+    if marker.exists() {
+        tracing::warn!(
+            why,
+            "tasks of this agent may run on a Docker engine that does not answer; looking for it"
+        );
+        let awaiting = DockerDriver::awaiting(&socket, docker_settings(wanted));
+        let driver = awaiting.map_err(|error| ExitError::new(exit_code::DATA, error.to_string()))?;
+        return Ok(Ok(Arc::new(driver)));
     }
+    if wanted.runtime == Runtime::Docker {
+        let advice = "start the engine, or run the agent with --runtime process";
+        return Err(ExitError::new(exit_code::FAILED, format!("no Docker engine: {why}; {advice}")));
+    }
+    Ok(Err(Some(why)))
 }
 
-async fn connect(wanted: &Wanted<'_>) -> Result<DockerDriver, crate::agent::driver::DriverError> {
+fn docker_settings(wanted: &Wanted<'_>) -> DockerSettings {
     let usual = DockerSettings::usual(wanted.agent.clone(), tasks_dir(wanted.data_dir));
-    let settings = DockerSettings {
+    DockerSettings {
         publish_on: wanted.publish_on,
         allow: docker::Allow {
             privileged: wanted.allow.privileged,
@@ -110,8 +110,7 @@ async fn connect(wanted: &Wanted<'_>) -> Result<DockerDriver, crate::agent::driv
         },
         docker_config: wanted.docker_config.map(Path::to_path_buf),
         ..usual
-    };
-    DockerDriver::connect(&wanted.docker_socket.to_string_lossy(), settings).await
+    }
 }
 
 fn note(marker: &Path) {

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 use super::address_book::AddressBook;
 use super::introduction::Introduction;
 use super::messages::{Answer, Ask, Hello, Reply, Request};
-use super::standing::Hearsay;
+use super::standing::{Hearsay, Standing};
 use super::types::{MasterNode, Raft};
 use crate::line::{Purpose, Security};
 
@@ -56,9 +56,15 @@ impl Greeter {
             if own.empty {
                 self.found(&heard).await;
                 warned = warned || self.warn_if_stranger(&heard);
+            } else if !warned && *self.me.standing.borrow() == Standing::Replaced {
+                warn!(
+                    node = self.me.node,
+                    "this master was replaced: others make the quorum now, and its state is old"
+                );
+                warned = true;
             }
             let all_met = self.masters.iter().all(|address| heard.contains_key(address));
-            let longest = if all_met && !own.empty { PAUSE_SETTLED } else { PAUSE_SEARCHING };
+            let longest = if all_met && own.has_copy { PAUSE_SETTLED } else { PAUSE_SEARCHING };
             pause = (pause * 3 / 2).min(longest);
             tokio::select! {
                 () = sleep(pause) => {}
@@ -107,10 +113,21 @@ impl Greeter {
             .values()
             .filter(shares_members)
             .filter(|master| !master.members.contains_key(&self.me.node));
+        // A master without members yet believes those that it was told to ask.
+        let others = heard.values().filter(|master| master.node != self.me.node);
+        let ours = others.filter(|master| own.members.is_empty() || shares_members(master));
+        let leader = ours.filter_map(|master| master.leader.clone()).max_by_key(|leader| leader.term);
         let left_out_at = without_us.map(|master| master.members_at).max();
         self.hearsay.send_if_modified(|known| {
-            let now = Hearsay { has_asked: true, left_out_at: known.left_out_at.max(left_out_at), ..*known };
-            std::mem::replace(known, now) != now
+            let now = Hearsay {
+                from_leader: known.from_leader,
+                has_asked: true,
+                left_out_at: known.left_out_at.max(left_out_at),
+                leader,
+            };
+            let is_news = *known != now;
+            *known = now;
+            is_news
         });
     }
 

@@ -47,6 +47,7 @@ struct Running {
     store: Arc<RaftStateStore>,
     server: Server,
     counters: Arc<Counters>,
+    changing: Arc<tokio::sync::Mutex<()>>,
     failed: watch::Receiver<Option<String>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     log_closed: Mutex<Option<oneshot::Receiver<()>>>,
@@ -74,13 +75,20 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let at =
         MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
     let (standing, standing_seen) = watch::channel(Standing::default());
-    let me = Introduction { node: dir.node, at, raft: raft.clone(), standing: standing_seen };
+    let (leadership, leadership_seen) = watch::channel(Leadership::default());
+    let me = Introduction {
+        node: dir.node,
+        at,
+        raft: raft.clone(),
+        standing: standing_seen,
+        leadership: leadership_seen,
+    };
     book.note(&me.hello().await);
     let security = settings.security.clone();
     let hearsay = watch::Sender::default();
     let server = Server { me, raft, book, hearsay, snapshots, security };
     head_start(&server, &settings).await;
-    let parts = Parts { published, counters, standing, entries, log_closed };
+    let parts = Parts { published, counters, standing, leadership, entries, log_closed };
     Ok(assemble(server, settings, clock, parts))
 }
 
@@ -110,13 +118,14 @@ struct Parts {
     published: Arc<Published>,
     counters: Arc<Counters>,
     standing: watch::Sender<Standing>,
+    leadership: watch::Sender<Leadership>,
     entries: LogReader,
     log_closed: oneshot::Receiver<()>,
 }
 
 fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts: Parts) -> RaftHandle {
-    let Parts { published, counters, standing, entries, log_closed } = parts;
-    let (leadership, leadership_seen) = watch::channel(Leadership::default());
+    let Parts { published, counters, standing, leadership, entries, log_closed } = parts;
+    let leadership_seen = server.me.leadership.clone();
     let (failed, failed_seen) = watch::channel(None);
     let watcher = Watcher {
         node: server.me.node,
@@ -146,6 +155,7 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
             store: Arc::new(store),
             server,
             counters,
+            changing: Arc::default(),
             failed: failed_seen,
             tasks: Mutex::new(tasks),
             log_closed: Mutex::new(Some(log_closed)),
@@ -180,6 +190,8 @@ impl RaftHandle {
             raft: server.raft.clone(),
             book: Arc::clone(&server.book),
             security: server.security.clone(),
+            leadership: self.running.store.leadership(),
+            changing: Arc::clone(&self.running.changing),
         }
     }
 

@@ -3,9 +3,10 @@
 use openraft::async_runtime::watch::WatchReceiver as _;
 use tokio::sync::watch;
 
-use super::messages::Hello;
+use super::messages::{Hello, LeaderRecord};
 use super::standing::Standing;
 use super::types::{MasterNode, Raft};
+use crate::store::Leadership;
 
 /// Knows this master.
 #[derive(Clone)]
@@ -14,6 +15,7 @@ pub(crate) struct Introduction {
     pub(crate) at: MasterNode,
     pub(crate) raft: Raft,
     pub(crate) standing: watch::Receiver<Standing>,
+    pub(crate) leadership: watch::Receiver<Leadership>,
 }
 
 impl Introduction {
@@ -28,7 +30,18 @@ impl Introduction {
             empty,
             members: members.nodes().map(|(node, at)| (*node, at.clone())).collect(),
             members_at: members.log_id().as_ref().map_or(0, |taken_in| taken_in.index),
+            leader: self.leader(),
             has_copy: *self.standing.borrow() == Standing::Member,
         }
+    }
+
+    fn leader(&self) -> Option<LeaderRecord> {
+        let Leadership { term, leader, .. } = self.leadership.borrow().clone();
+        let leader = leader?;
+        Some(LeaderRecord {
+            term,
+            node: leader.node,
+            at: MasterNode { cluster: leader.cluster, http: leader.http },
+        })
     }
 }

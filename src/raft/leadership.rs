@@ -16,6 +16,7 @@ use tokio::time::sleep;
 
 use super::address_book::AddressBook;
 use super::log_store::LogReader;
+use super::messages::LeaderRecord;
 use super::standing::{Hearsay, OwnKnowledge, Standing};
 use super::stats::Counters;
 use super::types::{Raft, TypeConfig};
@@ -65,8 +66,9 @@ impl Watcher {
                 self.end(&fatal.to_string());
                 return;
             }
-            let told = self.leadership(&now);
-            self.note_standing(&now, told.leads);
+            let leads = self.leads(&now);
+            self.note_standing(&now, leads);
+            let told = self.leadership(&now, leads);
             // Only the quorum's silence changes anything that no change of the metrics tells.
             let next_look = if told.leads { self.left_of_lease(&now) } else { LOOK_AT_LEAST };
             self.say(told);
@@ -134,16 +136,26 @@ impl Watcher {
                 .is_some_and(|applied| members_at.is_none_or(|index| index <= applied.index)),
             leads,
         };
-        let hearsay = *self.hearsay.borrow();
+        let hearsay = self.hearsay.borrow();
         self.standing.send_if_modified(|told| {
-            let standing = told.next(own, hearsay);
+            let standing = told.next(own, &hearsay);
             std::mem::replace(told, standing) != standing
         });
     }
 
-    fn leadership(&self, now: &RaftMetrics<TypeConfig>) -> Leadership {
-        let leader = now.current_leader.and_then(|node| self.master(now, node));
-        Leadership { term: now.current_term, leads: self.leads(now), leader }
+    fn leadership(&self, now: &RaftMetrics<TypeConfig>, leads: bool) -> Leadership {
+        let hearsay = self.hearsay.borrow();
+        // No leader writes to who is outside.
+        if matches!(*self.standing.borrow(), Standing::Stranger | Standing::Replaced)
+            && let Some(LeaderRecord { term, node, at }) = hearsay.leader.clone()
+        {
+            let leader = Some(Master { node, http: at.http, cluster: at.cluster });
+            return Leadership { term: term.max(now.current_term), leads, leader };
+        }
+        // A disk remembers who led when it was written.
+        let leader = now.current_leader.filter(|node| *node == self.node || hearsay.from_leader);
+        let leader = leader.and_then(|node| self.master(now, node));
+        Leadership { term: now.current_term, leads, leader }
     }
 
     fn master(&self, now: &RaftMetrics<TypeConfig>, node: u64) -> Option<Master> {

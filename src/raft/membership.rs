@@ -7,6 +7,7 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::time::{sleep, timeout};
 
 use super::address_book::AddressBook;
@@ -15,6 +16,7 @@ use super::introduction::Introduction;
 use super::standing::Standing;
 use super::types::{MasterNode, Raft, TypeConfig};
 use crate::line::Security;
+use crate::store::Leadership;
 
 /// Longest wait for a new master to have the log, its snapshot included. With
 /// [`CHANGE_TIMEOUT`] within what the API spends on one request; a repeat goes on from there.
@@ -25,6 +27,9 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for a new master to know that it votes, within what is left of the API's time.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for another change to end; the API then still has time to answer.
+const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Pause between two questions to it.
 const READY_PAUSE: Duration = Duration::from_millis(50);
@@ -93,6 +98,9 @@ pub struct Membership {
     pub(super) raft: Raft,
     pub(super) book: Arc<AddressBook>,
     pub(super) security: Security,
+    /// Held by whoever changes the members.
+    pub(super) leadership: watch::Receiver<Leadership>,
+    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What came of a wish to replace a member.
@@ -121,6 +129,7 @@ impl Membership {
             return self.members_by_hearsay();
         }
         let metrics = self.raft.metrics().borrow_watched().clone();
+        let leader = self.leader();
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
         let matched = |node: u64| {
             let replication = metrics.replication.as_ref()?;
@@ -130,14 +139,18 @@ impl Membership {
             node: *node,
             at: self.book.get(*node).unwrap_or_else(|| recorded.clone()),
             votes: voters.contains(node),
-            leads: metrics.current_leader == Some(*node),
+            leads: leader == Some(*node),
             matched: matched(*node),
         };
         metrics.membership_config.nodes().map(member).collect()
     }
 
+    fn leader(&self) -> Option<u64> {
+        self.leadership.borrow().leader.as_ref().map(|master| master.node)
+    }
+
     fn members_by_hearsay(&self) -> Vec<Member> {
-        let leader = self.raft.metrics().borrow_watched().current_leader;
+        let leader = self.leader();
         let nodes = self.book.latest_members().nodes.into_iter();
         let member = |(node, recorded)| Member {
             node,
@@ -162,6 +175,7 @@ impl Membership {
     /// [`MembershipError`]. After `TimedOut` the change may still happen; a repeat is harmless,
     /// and says whether it was done before.
     pub async fn replace_member(&self, old: u64, new: u64) -> Result<Replaced, MembershipError> {
+        let _changing = self.take_turn().await?;
         self.check_leads()?;
         let mut voters = self.voters();
         if voters.contains(&new) && !voters.contains(&old) {
@@ -183,6 +197,7 @@ impl Membership {
     /// # Errors
     /// [`MembershipError`].
     pub async fn add_member(&self, new: u64) -> Result<(), MembershipError> {
+        let _changing = self.take_turn().await?;
         self.check_leads()?;
         self.let_follow(new).await?;
         let mut voters = self.voters();
@@ -195,6 +210,7 @@ impl Membership {
     /// # Errors
     /// [`MembershipError`].
     pub async fn remove_member(&self, old: u64) -> Result<(), MembershipError> {
+        let _changing = self.take_turn().await?;
         self.check_may_go(old)?;
         let mut voters = self.voters();
         voters.remove(&old);
@@ -202,6 +218,12 @@ impl Membership {
             return Err(MembershipError::LastOne);
         }
         self.set_voters(voters).await
+    }
+
+    /// Of two changes at once the later one sees what the earlier one did.
+    async fn take_turn(&self) -> Result<OwnedMutexGuard<()>, MembershipError> {
+        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.changing).lock_owned()).await;
+        turn.map_err(|_| MembershipError::TimedOut("end another change of the members"))
     }
 
     fn voters(&self) -> BTreeSet<u64> {

@@ -102,6 +102,20 @@ pub(crate) struct Hello {
     /// Whether its copy stands for the cluster's state.
     #[serde(default)]
     pub(crate) has_copy: bool,
+    /// Who leads, and in which term, as far as it knows.
+    #[serde(default)]
+    pub(crate) leader: Option<LeaderRecord>,
+}
+
+/// A leader.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LeaderRecord {
+    /// Its term.
+    pub(crate) term: u64,
+    /// Which master.
+    pub(crate) node: u64,
+    /// Where it is reached now.
+    pub(crate) at: MasterNode,
 }
 
 /// See [`AppendEntriesRequest`].

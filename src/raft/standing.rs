@@ -6,6 +6,8 @@
 
 use tokio::sync::watch;
 
+use super::messages::LeaderRecord;
+
 /// Whether a master's own copy of the state stands for the cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Standing {
@@ -25,7 +27,7 @@ pub enum Standing {
 }
 
 /// What others have told this master since it started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hearsay {
     /// A leader wrote to it.
     pub(crate) from_leader: bool,
@@ -33,6 +35,8 @@ pub(crate) struct Hearsay {
     pub(crate) has_asked: bool,
     /// Entry with the latest members of which it is none, as another master knows them.
     pub(crate) left_out_at: Option<u64>,
+    /// Who leads, as the master that knows of the latest term tells.
+    pub(crate) leader: Option<LeaderRecord>,
 }
 
 /// Notes that a leader wrote to this master.
@@ -56,7 +60,7 @@ pub(crate) struct OwnKnowledge {
 impl Standing {
     /// What follows from what is known now. Who has caught up once stays a member through later
     /// changes of the membership, which are in its log before it has applied them.
-    pub(crate) fn next(self, own: OwnKnowledge, hearsay: Hearsay) -> Self {
+    pub(crate) fn next(self, own: OwnKnowledge, hearsay: &Hearsay) -> Self {
         if !own.is_member {
             return Self::Stranger;
         }
@@ -83,29 +87,30 @@ mod tests {
     #[test]
     fn a_disk_alone_does_not_make_a_member() {
         let mut heard = Hearsay::default();
-        assert_eq!(Standing::default().next(OWN, heard), Standing::CatchingUp);
+        assert_eq!(Standing::default().next(OWN, &heard), Standing::CatchingUp);
         heard.has_asked = true;
-        assert_eq!(Standing::default().next(OWN, heard), Standing::Unheard);
+        assert_eq!(Standing::default().next(OWN, &heard), Standing::Unheard);
         heard.from_leader = true;
-        assert_eq!(Standing::Unheard.next(OWN, heard), Standing::Member);
+        assert_eq!(Standing::Unheard.next(OWN, &heard), Standing::Member);
         assert_eq!(
-            Standing::default().next(OwnKnowledge { leads: true, ..OWN }, Hearsay::default()),
+            Standing::default().next(OwnKnowledge { leads: true, ..OWN }, &Hearsay::default()),
             Standing::Member
         );
         let behind = OwnKnowledge { has_applied: false, ..OWN };
-        assert_eq!(Standing::Unheard.next(behind, heard), Standing::CatchingUp);
-        assert_eq!(Standing::Member.next(behind, heard), Standing::Member);
+        assert_eq!(Standing::Unheard.next(behind, &heard), Standing::CatchingUp);
+        assert_eq!(Standing::Member.next(behind, &heard), Standing::Member);
     }
 
     #[test]
     fn later_members_than_ones_own_count_and_earlier_ones_do_not() {
-        let without_us = |at| Hearsay { has_asked: true, left_out_at: Some(at), from_leader: true };
-        assert_eq!(Standing::Unheard.next(OWN, without_us(11)), Standing::Replaced);
-        assert_eq!(Standing::Member.next(OWN, without_us(11)), Standing::Replaced);
-        assert_eq!(Standing::Member.next(OWN, without_us(10)), Standing::Member);
+        let without_us =
+            |at| Hearsay { has_asked: true, left_out_at: Some(at), from_leader: true, leader: None };
+        assert_eq!(Standing::Unheard.next(OWN, &without_us(11)), Standing::Replaced);
+        assert_eq!(Standing::Member.next(OWN, &without_us(11)), Standing::Replaced);
+        assert_eq!(Standing::Member.next(OWN, &without_us(10)), Standing::Member);
         let again = OwnKnowledge { members_at: 12, has_applied: false, ..OWN };
-        assert_eq!(Standing::Replaced.next(again, without_us(11)), Standing::CatchingUp);
+        assert_eq!(Standing::Replaced.next(again, &without_us(11)), Standing::CatchingUp);
         let out = OwnKnowledge { is_member: false, ..OWN };
-        assert_eq!(Standing::Member.next(out, without_us(11)), Standing::Stranger);
+        assert_eq!(Standing::Member.next(out, &without_us(11)), Standing::Stranger);
     }
 }

@@ -187,8 +187,24 @@ fn an_engine_that_stops_is_named_and_gets_nothing_until_it_is_back() {
     let queue = get(&api, "/v2/queue").unwrap().json();
     assert_eq!(queue["queue"][0]["app"]["id"], "/late");
 
+    // A restarted agent does without the engine, too: its processes go on, and it gets more of them.
+    let plain = cluster.running("/plain", 1);
+    cluster.agents[0].as_mut().unwrap().kill();
+    cluster.start_agent(0);
+    put(&api, "/plain", &json!({"instances": 2})).unwrap();
+    let both = cluster.running("/plain", 2);
+    assert!(both.iter().any(|task| task["id"] == plain[0]["id"]), "it ran on");
+
     let _door = Door::open(socket);
     cluster.running("/late", 1);
     assert_eq!(cluster.running("/first", 1)[0]["id"], first[0]["id"], "it ran on");
     eventually("nothing hinders the agent", || (hindrances()? == json!([])).then_some(()));
+    for app in ["first", "late"] {
+        assert_eq!(http(&api, "DELETE", &format!("/v2/apps/{app}"), &[], "").unwrap().status, 200);
+    }
+    eventually("the containers are gone", || {
+        let left = ["/first", "/late"].map(|app| format!("label=platformd.app={app}"));
+        let left = left.map(|filter| docker(&["ps", "-aq", "--filter", &filter]).unwrap());
+        left.iter().all(|ids| ids.trim().is_empty()).then_some(())
+    });
 }

@@ -206,11 +206,47 @@ fn a_replaced_master_on_its_old_disk_is_neither_ready_nor_shows_what_it_has() {
         assert_eq!(status, 503, "it says that it is ready");
         said.contains("was replaced").then_some(())
     });
-    eventually("it names the members", || {
-        let (code, said) = members(&old_http, &["list"]);
-        let votes = said.lines().filter(|line| line.contains("true")).count();
-        (code == Some(0) && votes == 3 && said.contains(&new)).then_some(())
+    let others = |key: &str| {
+        let listed = get(&old_http, "/v1/members")?.json();
+        let listed = listed["members"].as_array()?.clone();
+        Some(listed.into_iter().filter(|member| member[key] == true).collect::<Vec<_>>())
+    };
+    eventually("it names the members, and who leads", || {
+        let votes = others("votes")?;
+        let is_new = |member: &Value| member["cluster"] == new.as_str();
+        (votes.len() == 3 && votes.iter().any(is_new) && others("leads")?.len() == 1).then_some(())
     });
+    // Also after another one took over, it passes on what it cannot answer.
+    for _ in 0..2 {
+        let before = cluster.leader();
+        assert_eq!(http(&cluster.http[before], "DELETE", "/v2/leader", &[], "").unwrap().status, 200);
+        eventually("another master leads", || (cluster.leader() != before).then_some(()));
+        eventually("it passes on", || {
+            let apps = get(&old_http, "/v2/apps").filter(|answer| answer.status == 200)?.json();
+            (apps["apps"].as_array()?.len() == 2).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_same_replacement_asked_for_twice_at_once_is_done_once() {
+    let (mut cluster, lost) = with_a_lost_master();
+    let old = cluster.cluster_address(lost).to_owned();
+    cluster.move_master(lost);
+    cluster.start_master(lost);
+    let new = cluster.cluster_address(lost).to_owned();
+    let asked = cluster.http[cluster.leader()].clone();
+    let id = |at: &str| Some(listed(&asked, at).first()?["id"].as_str()?.to_owned());
+    let new = eventually("the new master introduces itself", || id(&new));
+    let body = json!({"old": id(&old).unwrap(), "new": new}).to_string();
+    let ask = || http(&asked, "POST", "/v1/members/replace", &[], &body).unwrap();
+    let answers = std::thread::scope(|scope| {
+        let both = [scope.spawn(ask), scope.spawn(ask)];
+        both.map(|asking| asking.join().unwrap())
+    });
+    for answer in &answers {
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -44,7 +45,9 @@ const REGISTRY_AUTH: HeaderName = HeaderName::from_static("x-registry-auth");
 /// A Docker engine.
 #[derive(Clone, Debug)]
 pub(super) struct Engine {
-    docker: Docker,
+    socket: String,
+    /// Once it has answered.
+    docker: Arc<OnceLock<Docker>>,
 }
 
 /// Why a call did not do what it should.
@@ -67,32 +70,52 @@ pub(super) struct Seen {
     pub(super) inspect: ContainerInspectResponse,
 }
 
+fn client(socket: &str) -> Result<Docker, CallError> {
+    let docker = Docker::connect_with_unix(socket, CHANGE_WAIT.as_secs(), API_DEFAULT_VERSION)?;
+    Ok(docker.with_request_modifier(with_url_safe_credentials))
+}
+
 impl Engine {
     /// Connects and agrees on a version of the interface.
     pub(super) async fn connect(socket: &str) -> Result<Self, CallError> {
-        let docker = Docker::connect_with_unix(socket, CHANGE_WAIT.as_secs(), API_DEFAULT_VERSION)?
-            .with_request_modifier(with_url_safe_credentials);
-        let docker = within(CONNECT_WAIT, docker.negotiate_version()).await?;
-        Ok(Self { docker })
+        let engine = Self::unasked(socket);
+        engine.look().await?;
+        Ok(engine)
     }
 
-    /// Whether it answers.
-    pub(super) async fn ping(&self) -> Result<(), CallError> {
-        within(CONNECT_WAIT, self.docker.ping()).await.map(drop)
+    /// The same without asking it: it may be away, and is found once it answers [`Engine::look`].
+    pub(super) fn unasked(socket: &str) -> Self {
+        Self { socket: socket.to_owned(), docker: Arc::new(OnceLock::new()) }
+    }
+
+    /// Whether it answers. One that was away before agrees on a version of the interface now.
+    pub(super) async fn look(&self) -> Result<(), CallError> {
+        let docker = match self.docker.get() {
+            Some(docker) => docker.clone(),
+            None => client(&self.socket)?,
+        };
+        let docker = within(CONNECT_WAIT, docker.negotiate_version()).await?;
+        let _ = self.docker.set(docker);
+        Ok(())
+    }
+
+    fn docker(&self) -> Result<&Docker, CallError> {
+        let away = || CallError::Away(format!("nothing has answered at {} yet", self.socket));
+        self.docker.get().ok_or_else(away)
     }
 
     pub(super) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, CallError> {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
-        Ok(within(CHANGE_WAIT, self.docker.create_container(Some(options), body)).await?.id)
+        Ok(within(CHANGE_WAIT, self.docker()?.create_container(Some(options), body)).await?.id)
     }
 
     /// Starts a container; one that runs is no error.
     pub(super) async fn start(&self, id: &str) -> Result<(), CallError> {
-        within(CHANGE_WAIT, self.docker.start_container(id, None)).await
+        within(CHANGE_WAIT, self.docker()?.start_container(id, None)).await
     }
 
     pub(super) async fn inspect(&self, id_or_name: &str) -> Result<Seen, CallError> {
-        let inspect = within(QUESTION_WAIT, self.docker.inspect_container(id_or_name, None)).await?;
+        let inspect = within(QUESTION_WAIT, self.docker()?.inspect_container(id_or_name, None)).await?;
         let id = inspect.id.clone().ok_or_else(|| CallError::Refused("container without id".to_owned()))?;
         Ok(Seen { id, inspect })
     }
@@ -101,7 +124,7 @@ impl Engine {
     /// time has passed.
     pub(super) async fn wait(&self, id: &str) -> Result<(), CallError> {
         let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
-        let mut answers = self.docker.wait_container(id, Some(options));
+        let mut answers = self.docker()?.wait_container(id, Some(options));
         match timeout(WAIT_WAIT, answers.next()).await {
             // A code other than 0 comes as an error.
             Ok(Some(Err(Error::DockerContainerWaitError { .. }) | Ok(_))) | Err(_) => Ok(()),
@@ -115,20 +138,20 @@ impl Engine {
         let seconds = i32::try_from(grace.as_millis().div_ceil(1000)).unwrap_or(i32::MAX);
         let options = StopContainerOptionsBuilder::default().t(seconds).build();
         let limit = grace.saturating_add(STOP_MARGIN);
-        let patient = self.docker.clone().with_timeout(limit);
+        let patient = self.docker()?.clone().with_timeout(limit);
         within(limit, patient.stop_container(id, Some(options))).await
     }
 
     pub(super) async fn remove(&self, id: &str) -> Result<(), CallError> {
         let options = RemoveContainerOptionsBuilder::default().v(true).build();
-        within(CHANGE_WAIT, self.docker.remove_container(id, Some(options))).await
+        within(CHANGE_WAIT, self.docker()?.remove_container(id, Some(options))).await
     }
 
     /// Containers with a label, running or not.
     pub(super) async fn labelled(&self, label: String) -> Result<Vec<ContainerSummary>, CallError> {
         let filters = [("label".to_owned(), vec![label])].into();
         let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-        within(QUESTION_WAIT, self.docker.list_containers(Some(options))).await
+        within(QUESTION_WAIT, self.docker()?.list_containers(Some(options))).await
     }
 
     /// Fetches an image.
@@ -141,7 +164,7 @@ impl Engine {
         let last = image.rsplit('/').next().unwrap_or(image);
         let builder = CreateImageOptionsBuilder::default().from_image(image);
         let options = if last.contains([':', '@']) { builder } else { builder.tag("latest") }.build();
-        let mut progress = self.docker.create_image(Some(options), None, credentials);
+        let mut progress = self.docker()?.create_image(Some(options), None, credentials);
         let all = async {
             while let Some(step) = progress.next().await {
                 step?;
@@ -165,9 +188,9 @@ impl Engine {
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let exec = within(QUESTION_WAIT, self.docker.create_exec(id, config)).await?.id;
+        let exec = within(QUESTION_WAIT, self.docker()?.create_exec(id, config)).await?.id;
         let run = async {
-            let started = self.docker.start_exec(&exec, None::<StartExecOptions>).await?;
+            let started = self.docker()?.start_exec(&exec, None::<StartExecOptions>).await?;
             if let StartExecResults::Attached { mut output, .. } = started {
                 while let Some(part) = output.next().await {
                     drop(part?);
@@ -176,7 +199,7 @@ impl Engine {
             Ok::<(), CallError>(())
         };
         let in_time = timeout(limit, run).await.ok().transpose()?.is_some();
-        let seen = within(QUESTION_WAIT, self.docker.inspect_exec(&exec)).await?;
+        let seen = within(QUESTION_WAIT, self.docker()?.inspect_exec(&exec)).await?;
         let narrow = |number: Option<i64>| number.and_then(|number| i32::try_from(number).ok());
         match narrow(seen.exit_code) {
             Some(code) if in_time => Ok(Ok(code)),
@@ -187,7 +210,8 @@ impl Engine {
     /// The last line that a container wrote to stderr, or nothing.
     pub(super) async fn last_words(&self, id: &str) -> String {
         let options = LogsOptionsBuilder::default().stderr(true).tail("1").build();
-        let mut lines = self.docker.logs(id, Some(options));
+        let Ok(docker) = self.docker() else { return String::new() };
+        let mut lines = docker.logs(id, Some(options));
         match timeout(LAST_WORDS_WAIT, lines.next()).await {
             Ok(Some(Ok(LogOutput::StdErr { message } | LogOutput::Console { message }))) => {
                 short(String::from_utf8_lossy(&message).trim())

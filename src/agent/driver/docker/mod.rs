@@ -98,10 +98,23 @@ impl DockerDriver {
     /// # Errors
     /// [`DriverError::Unavailable`] without an engine, [`DriverError::Failed`] when the
     /// directory of the tasks cannot be made.
-    pub async fn connect(socket: &str, mut settings: DockerSettings) -> Result<Self, DriverError> {
+    pub async fn connect(socket: &str, settings: DockerSettings) -> Result<Self, DriverError> {
         let engine = Engine::connect(socket)
             .await
             .map_err(|error| error.during(format!("connect to the Docker engine at {socket}")))?;
+        Self::on(engine, settings)
+    }
+
+    /// The same for an engine that may be away: until it answers [`TaskDriver::is_there`], every call is
+    /// [`DriverError::Unavailable`].
+    ///
+    /// # Errors
+    /// [`DriverError::Failed`] when the directory of the tasks cannot be made.
+    pub fn awaiting(socket: &str, settings: DockerSettings) -> Result<Self, DriverError> {
+        Self::on(Engine::unasked(socket), settings)
+    }
+
+    fn on(engine: Engine, mut settings: DockerSettings) -> Result<Self, DriverError> {
         let tasks = make_tasks(&settings.tasks);
         settings.tasks = tasks
             .map_err(|error| DriverError::Failed(format!("make {}: {error}", settings.tasks.display())))?;
@@ -397,7 +410,7 @@ impl TaskDriver for DockerDriver {
     }
 
     fn is_there(&self) -> BoxFuture<'_, Result<(), DriverError>> {
-        async move { self.engine.ping().await.map_err(|error| error.during("ask the engine whether it is there")) }
+        async move { self.engine.look().await.map_err(|error| error.during("ask the engine whether it is there")) }
             .boxed()
     }
 
