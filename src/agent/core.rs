@@ -12,7 +12,9 @@ use super::fences::{Fences, Standing};
 use super::record::{StopAsked, TaskRecord};
 use super::tasks::Task;
 use super::turn::Turn;
-use crate::domain::{AgentInfo, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp};
+use crate::domain::{
+    AgentInfo, Hindrances, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp, hindrance,
+};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Proof, Register};
 
 /// Pause before what was not acknowledged is said again: far longer than a commit takes.
@@ -41,6 +43,7 @@ pub(crate) struct AgentCore {
     /// A master refused us since one last welcomed us.
     was_refused: bool,
     held: PortRanges,
+    hindrances: Hindrances,
     strangers: Option<BTreeMap<TaskId, TaskHandle>>,
     stops_waiting: BTreeMap<TaskId, String>,
     forgotten: VecDeque<(TaskId, TaskStatus)>,
@@ -76,6 +79,7 @@ impl AgentCore {
             proof: Proof::default(),
             was_refused: false,
             held: PortRanges::default(),
+            hindrances: Hindrances::default(),
             strangers: None,
             stops_waiting: BTreeMap::new(),
             forgotten: VecDeque::new(),
@@ -148,6 +152,14 @@ impl AgentCore {
             Input::Heard(message) => self.hear(message, turn),
             Input::Listed(result) => self.learn_strangers(result, turn),
             Input::HeldPorts(ports) => self.learn_held_ports(&ports, turn),
+            Input::EngineLooked(why) => {
+                let containers = why.as_deref().map(hindrance);
+                self.learn_hindrances(Hindrances { containers, ..self.hindrances.clone() }, turn);
+            }
+            Input::DiskTried(why) => {
+                let tasks = why.as_deref().map(hindrance);
+                self.learn_hindrances(Hindrances { tasks, ..self.hindrances.clone() }, turn);
+            }
             Input::Timer(Timer::Resend) => self.resend(turn),
             Input::Timer(Timer::List) => turn.then.push(Effect::List),
             Input::StopAll => self.stop_all(turn),
@@ -224,6 +236,8 @@ impl AgentCore {
                 if self.heed(&fence, turn) {
                     self.link = Link::Registered;
                     self.was_refused = false;
+                    // An earlier run may have told of some that are over.
+                    self.tell_hindrances(turn);
                     self.say_again(turn);
                 }
             }
@@ -361,6 +375,21 @@ impl AgentCore {
         if self.is_registered() {
             turn.before_news.push(Effect::Send(FromAgent::HeldPorts { ports: held }));
         }
+    }
+
+    fn learn_hindrances(&mut self, now: Hindrances, turn: &mut Turn) {
+        if now == self.hindrances {
+            return;
+        }
+        self.hindrances = now;
+        if self.is_registered() {
+            self.tell_hindrances(turn);
+        }
+    }
+
+    fn tell_hindrances(&self, turn: &mut Turn) {
+        let hindrances = self.hindrances.clone();
+        turn.before_news.push(Effect::Send(FromAgent::Hindered { hindrances }));
     }
 
     fn on_removed(&mut self, task: &TaskId, result: Result<(), DriverError>, turn: &mut Turn) {

@@ -13,6 +13,8 @@ use crate::domain::{
 };
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster};
 
+mod restarts;
+
 pub(super) fn an_agent(boot: &str) -> AgentInfo {
     AgentInfo {
         id: AgentId::new("agent"),
@@ -176,6 +178,9 @@ fn brief(effect: &Effect) -> String {
         }
         Effect::Send(FromAgent::Register(register)) => format!("register {} tasks", register.tasks.len()),
         Effect::Send(FromAgent::HeldPorts { ports }) => format!("held {ports}"),
+        Effect::Send(FromAgent::Hindered { hindrances }) => {
+            format!("hindered {:?}", hindrances.all().collect::<Vec<_>>())
+        }
         Effect::Send(FromAgent::Heartbeat { .. }) => "heartbeat".to_owned(),
         Effect::Disconnect(_) => "leave".to_owned(),
         Effect::Start { launch, check_ports } => {
@@ -476,55 +481,24 @@ fn away_from_masters_nothing_stops_and_the_latest_news_is_kept() {
     play.check(Input::Connected, &["register 1 tasks"]);
     let fence = a_fence(5, 200);
     let welcome = FromMaster::Welcome { protocol: 1, fence, heartbeat_millis: 1000 };
-    play.check(Input::Heard(welcome), &["tell a.101 Running", "after 5s Resend"]);
-}
-
-/// The record of a task in the state that `play` brings it to.
-fn remembered(play: &Play) -> TaskRecord {
-    play.saved.last().unwrap().clone()
+    play.check(Input::Heard(welcome), &["hindered []", "tell a.101 Running", "after 5s Resend"]);
 }
 
 #[test]
-fn after_a_restart_running_tasks_are_waited_for_and_unfinished_starts_repeated() {
+fn what_keeps_it_from_starting_is_told_at_each_change_and_to_whoever_welcomes_it() {
     let mut play = Play::new();
-    let run = play.run(a_checked_launch("a", HealthProtocol::Http, 3));
-    play.give(run);
-    play.give(started("a"));
-    let a = remembered(&play);
-    let run = play.run(a_launch("b"));
-    play.give(run);
-    let b = remembered(&play);
-    let mut later = Play::begun(vec![a, b], "boot");
-    later.check(
-        Input::Began,
-        &["save b Staging", "check a 1 again", "wait a", "start b again", "after 1s SlowStart(b)", "list"],
-    );
-}
-
-#[test]
-fn after_a_restart_a_stop_under_way_goes_on() {
-    let mut play = Play::with_a_running(a_launch("a"));
-    let stop = play.stop("a");
-    play.give(stop);
-    let mut later = Play::begun(vec![remembered(&play)], "boot");
-    later.check(Input::Began, &["stop a within 3s", "wait a", "list"]);
-}
-
-#[test]
-fn after_a_reboot_processes_are_gone_and_containers_are_asked() {
-    let mut play = Play::new();
-    let run = play.run(a_launch("a"));
-    play.give(run);
-    play.give(started("a"));
-    let mut a = remembered(&play);
-    let mut later = Play::begun(vec![a.clone()], "boot-2");
-    later.check(Input::Began, &["save a Lost", "list"]);
-    assert_eq!(later.saved.last().unwrap().status.message, "the machine was restarted");
-
-    a.handle = Some(TaskHandle { container: Some("id".to_owned()), ..a_handle("a") });
-    let mut later = Play::begun(vec![a], "boot-2");
-    later.check(Input::Began, &["wait a", "list"]);
-    later.check(ended("a", code(137)), &["save a Lost"]);
+    let full = || Input::DiskTried(Some("its disk\nis full".to_owned()));
+    play.check(full(), &[r#"hindered ["its disk is full"]"#]);
+    play.check(full(), &[]);
+    let away = Input::EngineLooked(Some("docker does not answer".to_owned()));
+    play.check(away, &[r#"hindered ["its disk is full", "docker does not answer"]"#]);
+    play.check(Input::DiskTried(None), &[r#"hindered ["docker does not answer"]"#]);
+    play.check(Input::Disconnected, &[]);
+    play.check(Input::EngineLooked(None), &[]);
+    play.check(full(), &[]);
+    play.check(Input::Connected, &["register 0 tasks"]);
+    let welcome = FromMaster::Welcome { protocol: 1, fence: a_fence(5, 200), heartbeat_millis: 1000 };
+    play.check(Input::Heard(welcome), &[r#"hindered ["its disk is full"]"#]);
 }
 
 #[test]

@@ -65,6 +65,10 @@ pub(crate) enum Input {
     },
     /// Ports of our ranges that were found in use.
     HeldPorts(PortRanges),
+    /// Whether the engine of containers answers; otherwise why not.
+    EngineLooked(Option<String>),
+    /// Whether the disk takes records; otherwise why not.
+    DiskTried(Option<String>),
     /// A time that the core asked for has come.
     Timer(Timer),
     /// The agent ends and takes its tasks with it.

@@ -146,6 +146,19 @@ impl Operations {
         self.spawn(async move { Input::HeldPorts(world::blocking(move || probe.held(&among)).await) });
     }
 
+    /// Asks whether the engine of containers answers.
+    pub(super) fn look_at_engine(&mut self) {
+        let driver = self.driver.clone();
+        self.spawn(
+            async move { Input::EngineLooked(driver.is_there().await.err().map(|why| why.to_string())) },
+        );
+    }
+
+    /// Hands back what the disk did, once what is under way is done.
+    pub(super) fn tried_disk(&mut self, error: Option<String>) {
+        self.spawn(std::future::ready(Input::DiskTried(error)));
+    }
+
     pub(super) fn after(&mut self, delay: Duration, timer: Timer) {
         self.spawn(async move {
             sleep(delay).await;

@@ -27,8 +27,9 @@ use crate::world::{self, Clock};
 pub(super) const INPUTS_MAX: usize = 1024;
 /// Messages of masters that wait for the loop; beyond it nothing more is read.
 const LINK_EVENTS_MAX: usize = 64;
-/// How often strangers are looked for on our ports.
-const PORTS_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+/// How often strangers are looked for on our ports, and the engine of containers is asked whether it
+/// answers.
+const LOOKS_AROUND_EVERY: Duration = Duration::from_secs(5);
 /// Pause before a record is written again that the disk did not take.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often people are told that the disk still takes nothing.
@@ -64,7 +65,7 @@ enum Heard {
     Input(Box<Input>),
     Link(LinkEvent),
     OperationEnded,
-    LookAtPorts,
+    LookAround,
     SaveAgain,
     Shutdown,
     TimeIsUp,
@@ -76,19 +77,20 @@ impl Runtime {
         let (events, mut link) = mpsc::channel(LINK_EVENTS_MAX);
         let linking =
             world::spawn(link::run(std::mem::take(&mut self.masters), self.security.clone(), events));
-        let mut ports = interval(PORTS_LOOKED_AT_EVERY);
-        ports.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = interval(LOOKS_AROUND_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.turn(Input::Began).await;
         let mut ends_at: Option<Instant> = None;
         loop {
-            let heard = self.next(&mut link, &mut ports, &shutdown, ends_at).await;
+            let heard = self.next(&mut link, &mut looks, &shutdown, ends_at).await;
             match heard {
                 Heard::Input(input) => self.turn(*input).await,
                 Heard::Link(event) => self.on_link(event).await,
                 Heard::OperationEnded => {}
-                Heard::LookAtPorts => {
+                Heard::LookAround => {
                     let among = self.all_ports.minus(&self.core.own_ports());
                     self.operations.look_at_ports(among);
+                    self.operations.look_at_engine();
                 }
                 Heard::SaveAgain => self.save_again().await,
                 Heard::Shutdown => {
@@ -127,7 +129,7 @@ impl Runtime {
     async fn next(
         &mut self,
         link: &mut mpsc::Receiver<LinkEvent>,
-        ports: &mut Interval,
+        looks: &mut Interval,
         shutdown: &CancellationToken,
         ends_at: Option<Instant>,
     ) -> Heard {
@@ -141,7 +143,7 @@ impl Runtime {
             Some(input) = self.inputs.recv() => Heard::Input(Box::new(input)),
             Some(event) = link.recv() => Heard::Link(event),
             () = self.operations.next_ended(), if !self.operations.is_idle() => Heard::OperationEnded,
-            _ = ports.tick() => Heard::LookAtPorts,
+            _ = looks.tick() => Heard::LookAround,
             () = sleep_until(save_again_at.unwrap_or(now)), if save_again_at.is_some() => Heard::SaveAgain,
         }
     }
@@ -195,6 +197,10 @@ impl Runtime {
     fn tell_no_room(&mut self, error: &std::io::Error) {
         let now = Instant::now();
         let (since, told) = self.disk_refuses.unzip();
+        if since.is_none() {
+            let path = self.home.path().display();
+            self.operations.tried_disk(Some(format!("its disk takes no records at {path}: {error}")));
+        }
         if told.is_none_or(|told| now.duration_since(told) >= FULL_DISK_TOLD_EVERY) {
             self.disk_refuses = Some((since.unwrap_or(now), now));
             let path = self.home.path().display().to_string();
@@ -210,6 +216,7 @@ impl Runtime {
     fn tell_room(&mut self) {
         if let Some((since, _)) = self.disk_refuses.take() {
             self.view.note_withheld(0);
+            self.operations.tried_disk(None);
             tracing::info!(after = ?since.elapsed(), "the disk takes records of tasks again; what waited is done now");
         }
     }

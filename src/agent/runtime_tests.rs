@@ -13,8 +13,8 @@ use super::driver::TaskDriver;
 use super::driver::fake::FakeMachine;
 use super::{Agent, AgentHome, AgentParts, AgentSettings, AgentView, PortProbe};
 use crate::domain::{
-    Attributes, ClusterId, Exit, PortBinding, PortRanges, Process, Resources, TaskId, TaskLaunch, TaskState,
-    Transport, UpdateId,
+    Attributes, ClusterId, Exit, Hindrances, PortBinding, PortRanges, Process, Resources, TaskId, TaskLaunch,
+    TaskState, Transport, UpdateId,
 };
 use crate::line::{Line, LineSender, Security};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Register, StatusUpdate};
@@ -37,6 +37,8 @@ struct Session {
     sender: LineSender,
     said: mpsc::Receiver<FromAgent>,
     register: Register,
+    /// As told last.
+    hindrances: Option<Hindrances>,
 }
 
 impl Master {
@@ -81,7 +83,7 @@ impl Master {
                 }
             }
         });
-        Session { sender, said, register }
+        Session { sender, said, register, hindrances: None }
     }
 
     async fn assign(&mut self, session: &mut Session, tasks: Vec<Assignment>) {
@@ -109,6 +111,10 @@ impl Session {
             loop {
                 let updates = match self.said.recv().await {
                     Some(FromAgent::Status { updates }) => updates,
+                    Some(FromAgent::Hindered { hindrances }) => {
+                        self.hindrances = Some(hindrances);
+                        continue;
+                    }
                     Some(_) => continue,
                     None => panic!("connection ended"),
                 };
@@ -121,6 +127,23 @@ impl Session {
             }
         };
         timeout(SOON, wait).await.unwrap_or_else(|_| panic!("{task} never was {state:?}"))
+    }
+
+    /// Waits until the agent tells of such hindrances.
+    async fn hears_hindrances(&mut self, are_such: impl Fn(&Hindrances) -> bool) -> Hindrances {
+        let wait = async {
+            loop {
+                if let Some(hindrances) = self.hindrances.clone().filter(&are_such) {
+                    return hindrances;
+                }
+                match self.said.recv().await {
+                    Some(FromAgent::Hindered { hindrances }) => self.hindrances = Some(hindrances),
+                    Some(_) => {}
+                    None => panic!("connection ended"),
+                }
+            }
+        };
+        timeout(SOON, wait).await.expect("such hindrances")
     }
 }
 
@@ -437,10 +460,29 @@ async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
     timeout(SOON, stopped).await.unwrap();
     assert_eq!(machine.starts(&TaskId::new("b")), 0);
     assert!(agent.view.withheld() > 0, "who looks at the metrics sees why");
+    let told = session.hears_hindrances(|told| told.tasks.is_some()).await;
+    assert!(told.tasks.unwrap().contains(&dir.path().display().to_string()));
 
     std::fs::rename(&aside, &records).unwrap();
     session.hears("b", TaskState::Running).await;
     session.hears("a", TaskState::Killed).await;
     assert_eq!(agent.view.withheld(), 0);
+    session.hears_hindrances(Hindrances::is_empty).await;
+    agent.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_engine_that_does_not_answer_is_told_until_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    session.hears_hindrances(Hindrances::is_empty).await;
+    machine.set_away(true);
+    let told = session.hears_hindrances(|told| told.containers.is_some()).await;
+    assert!(told.containers.unwrap().contains("fake does not answer"));
+    machine.set_away(false);
+    session.hears_hindrances(Hindrances::is_empty).await;
     agent.end().await;
 }

@@ -66,6 +66,7 @@ fn agent_json(row: &AgentRow) -> Value {
         "heldPorts": row.held_ports.to_string(),
         "attributes": attributes,
         "hasDocker": row.info.has_docker,
+        "hindrances": row.hindrances.all().collect::<Vec<_>>(),
         "version": row.info.version,
         "firstRegisteredAt": row.registered_at.to_string(),
         "startedAt": row.info.incarnation.started.to_string(),

@@ -16,6 +16,26 @@ pub(super) fn explained(answer: &Value) -> String {
         if agents == 1 { "agent suits" } else { "agents suit" },
         number(answer, "index")
     ));
+    if answer.get("backingOffUntil").is_some_and(Value::is_string)
+        && let Some(failure) = answer.get("lastTaskFailure").filter(|failure| failure.is_object())
+    {
+        lines.push(format!(
+            "Its latest task ended as {} on {} at {}: {}",
+            text(failure, "state"),
+            text(failure, "host"),
+            text(failure, "timestamp"),
+            text(failure, "message")
+        ));
+    }
+    for held in all("held") {
+        lines.push(format!(
+            "{} waits on {} ({}), where it cannot be started now: {}",
+            text(held, "taskId"),
+            text(held, "hostname"),
+            text(held, "agent"),
+            text(held, "why")
+        ));
+    }
     for obstacle in all("obstacles").take(OBSTACLES_MAX) {
         let agents = number(obstacle, "agents");
         let lack = if agents == 1 { "lacks" } else { "lack" };

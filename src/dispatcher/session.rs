@@ -17,7 +17,7 @@ use super::recorder::{Outcome, Recorder};
 use super::registration::{Admission, Heard, admit};
 use super::sessions::{Changed, News, Open};
 use super::{Dispatcher, HEARTBEAT, Sessions, fence};
-use crate::domain::{AgentId, Incarnation, PortRanges, UpdateId, claim};
+use crate::domain::{AgentId, Hindrances, Incarnation, PortRanges, UpdateId, claim};
 use crate::line::Line;
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
 use crate::state::Command;
@@ -57,13 +57,15 @@ enum Input {
 /// What was proposed on behalf of the agent.
 enum Recorded {
     Statuses(Vec<UpdateId>),
-    HeldPorts,
+    /// Something that the agent is not told of.
+    Fact,
 }
 
 /// What waits to be proposed.
 enum Waiting {
     Statuses(Vec<StatusUpdate>),
     HeldPorts(PortRanges),
+    Hindrances(Hindrances),
 }
 
 pub(super) async fn run(dispatcher: &Dispatcher, mut line: Line, shutdown: CancellationToken) {
@@ -408,20 +410,34 @@ impl Session {
                 Ok(())
             }
             FromAgent::HeldPorts { ports } => {
-                if let Some(fault) = claim::held_ports_fault(&ports) {
-                    tracing::warn!(agent = %self.agent, fault, "an agent's word cannot be; its connection is closed");
-                    return Err(End::ByUs);
-                }
+                self.refuse_any(claim::held_ports_fault(&ports))?;
                 self.waiting.push_back(Waiting::HeldPorts(ports));
                 Ok(())
             }
+            FromAgent::Hindered { hindrances } => {
+                self.refuse_any(claim::hindrances_fault(&hindrances))?;
+                self.waiting.push_back(Waiting::Hindrances(hindrances));
+                Ok(())
+            }
         }
+    }
+
+    fn refuse_any(&self, fault: Option<String>) -> Result<(), End> {
+        let Some(fault) = fault else { return Ok(()) };
+        tracing::warn!(agent = %self.agent, fault, "an agent's word cannot be; its connection is closed");
+        Err(End::ByUs)
     }
 
     /// Proposes what waits first, when nothing is under way: an agent's words stay in order.
     fn propose_next(&mut self, in_flight: &mut InFlight) {
         if in_flight.is_some() {
             return;
+        }
+        // An agent tells at each connection; mostly that is known.
+        while let Some(Waiting::Hindrances(told)) = self.waiting.front()
+            && self.store.snapshot().agents.get(&self.agent).is_some_and(|row| row.hindrances == *told)
+        {
+            self.waiting.pop_front();
         }
         let Some(next) = self.waiting.pop_front() else { return };
         let agent = self.agent.clone();
@@ -431,7 +447,8 @@ impl Session {
                 let statuses = updates.into_iter().map(|update| (update.id.task, update.status)).collect();
                 (Recorded::Statuses(ids), Command::RecordStatuses { agent, statuses })
             }
-            Waiting::HeldPorts(ports) => (Recorded::HeldPorts, Command::SetHeldPorts { agent, ports }),
+            Waiting::HeldPorts(ports) => (Recorded::Fact, Command::SetHeldPorts { agent, ports }),
+            Waiting::Hindrances(hindrances) => (Recorded::Fact, Command::SetHindrances { agent, hindrances }),
         };
         let (recorder, term) = (self.recorder.clone(), self.term);
         *in_flight = Some(Box::pin(async move { (what, recorder.record(command, term).await) }));

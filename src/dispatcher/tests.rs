@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Contact, Dispatcher, Sessions};
 use crate::domain::{
-    AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, Incarnation, InstanceId, Plan,
-    PortRanges, Resources, RunSpec, Scalar, SpecVersion, TaskId, TaskState, TaskStatus, Timestamp, UpdateId,
+    AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, Hindrances, Incarnation,
+    InstanceId, Plan, PortRanges, Resources, RunSpec, Scalar, SpecVersion, TaskId, TaskState, TaskStatus,
+    Timestamp, UpdateId,
 };
 use crate::line::{Line, Purpose, Security};
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, Proof, Register, StatusUpdate, TaskReport};
@@ -456,6 +457,29 @@ async fn held_ports_that_cannot_be_end_the_connection_and_are_never_recorded() {
     let ended = timeout(DEADLINE, line.receive::<FromMaster>()).await.unwrap();
     assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");
     assert_eq!(rig.store.snapshot().index, index);
+}
+
+#[tokio::test]
+async fn what_keeps_an_agent_from_starting_is_recorded_once() {
+    let rig = rig().await;
+    let mut line = rig.connect(info("boot", 1), Vec::new()).await;
+    welcomed(&mut line).await;
+    assigned(&mut line).await;
+    let recorded = || rig.store.snapshot().agents.get(&AgentId::new("a1")).unwrap().hindrances.clone();
+    let index = rig.store.snapshot().index;
+    let why = |text: &str| Hindrances { tasks: Some(text.to_owned()), containers: None };
+    for hindrances in [Hindrances::default(), why("full"), why("full"), Hindrances::default()] {
+        line.send(&FromAgent::Hindered { hindrances }).await.unwrap();
+    }
+    line.send(&FromAgent::Hindered { hindrances: why("full again") }).await.unwrap();
+    let mut applied = rig.store.applied();
+    let said = applied.wait_for(|_| recorded() == why("full again"));
+    timeout(DEADLINE, said).await.unwrap().unwrap();
+    assert_eq!(rig.store.snapshot().index, index + 3, "what was known already is recorded again");
+    line.send(&FromAgent::Hindered { hindrances: why("two\nlines") }).await.unwrap();
+    let ended = timeout(DEADLINE, line.receive::<FromMaster>()).await.unwrap();
+    assert!(!matches!(ended, Ok(Some(_))), "{ended:?}");
+    assert_eq!(recorded(), why("full again"));
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use super::AgentInfo;
 use super::attribute::{AttributeValue, Attributes};
+use super::hindrance::{HINDRANCE_CHARS_MAX, Hindrances};
 use super::resources::{CLAIM_MAX, HELD_RANGES_MAX, PortRanges, RANGES_MAX, Resources};
 use super::role;
 
@@ -91,6 +92,19 @@ fn amounts_fault(resources: &Resources) -> Option<String> {
 /// What is wrong with ports that strangers are said to hold, for people.
 pub fn held_ports_fault(held: &PortRanges) -> Option<String> {
     held.fault(HELD_RANGES_MAX).map(|fault| format!("tells of held ports and {fault}"))
+}
+
+/// What is wrong with what an agent says to keep it from starting tasks, for people.
+pub fn hindrances_fault(hindrances: &Hindrances) -> Option<String> {
+    let is_bad = |text: &&String| {
+        text.is_empty() || text.chars().count() > HINDRANCE_CHARS_MAX || text.contains(char::is_control)
+    };
+    hindrances.all().find(is_bad).map(|_| {
+        format!(
+            "tells of a hindrance that is empty, longer than {HINDRANCE_CHARS_MAX} characters or has control \
+             characters"
+        )
+    })
 }
 
 /// What is wrong with attributes, for people.

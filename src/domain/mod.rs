@@ -11,6 +11,7 @@ pub mod container;
 pub mod deployment;
 pub mod fingerprint;
 pub mod health_check;
+pub mod hindrance;
 pub mod id;
 pub mod instance;
 pub mod launch;
@@ -35,6 +36,7 @@ pub use container::{
 pub use deployment::{Action, ActionKind, Plan, Step};
 pub use fingerprint::fingerprint;
 pub use health_check::{HealthCheck, HealthProtocol};
+pub use hindrance::{Hindrances, hindrance};
 pub use id::{AgentId, AppId, ClusterId, DeploymentId, IdError, InstanceId, OfferId, TaskId};
 pub use instance::Goal;
 pub use launch::{LaunchCheck, LaunchContainer, PortBinding, Process, TaskLaunch};

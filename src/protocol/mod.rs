@@ -15,7 +15,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{AgentInfo, ClusterId, PortRanges, TaskId, TaskLaunch, TaskStatus, UpdateId};
+use crate::domain::{AgentInfo, ClusterId, Hindrances, PortRanges, TaskId, TaskLaunch, TaskStatus, UpdateId};
 
 /// Version of the words; both sides say theirs, the lower one is spoken.
 pub const PROTOCOL_VERSION: u16 = 1;
@@ -61,6 +61,11 @@ pub enum FromAgent {
     HeldPorts {
         /// Not to be offered while held.
         ports: PortRanges,
+    },
+    /// What keeps the agent from starting tasks; all of it at every change, and after each welcome.
+    Hindered {
+        /// Nothing to be given meanwhile that it could not start.
+        hindrances: Hindrances,
     },
 }
 

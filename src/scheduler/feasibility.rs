@@ -4,7 +4,7 @@ use super::ground::Plot;
 use super::matcher::Need;
 use super::verdicts::Amount;
 use super::{Reason, ports};
-use crate::domain::{Pools, Resources};
+use crate::domain::{Hindrances, Pools, Resources};
 
 /// The first reason in funnel order why a demand does not fit.
 pub(super) fn check(need: &Need, plot: &Plot<'_>) -> Result<(), Reason> {
@@ -60,7 +60,20 @@ pub(super) fn kept_for_others(need: &Need, plot: &Plot<'_>) -> String {
 /// Runs such tasks, no placement rule forbids it, and none of the app is about to leave it.
 fn suits_kind(need: &Need, plot: &Plot<'_>) -> bool {
     let info = &plot.agent.info;
-    (!need.image || info.has_docker) && !need.left.contains(&info.id) && need.rules.allow(info)
+    (!need.image || plot.agent.takes_containers()) && !need.left.contains(&info.id) && need.rules.allow(info)
+}
+
+/// For people: why an agent runs no containers, ever or now.
+pub(super) fn without_containers(hindrances: &Hindrances) -> String {
+    match &hindrances.containers {
+        Some(hindrance) => format!("needs an image, and the agent can start no containers now: {hindrance}"),
+        None => "needs an image, the agent runs no containers".to_owned(),
+    }
+}
+
+/// For people: why an agent gets nothing though it is there.
+pub(super) fn cannot_start(hindrance: &str) -> String {
+    format!("the agent can start no tasks now: {hindrance}")
 }
 
 /// For people: what was needed and what was there.
@@ -69,14 +82,17 @@ pub(super) fn detail(need: &Need, plot: &Plot<'_>, reason: Reason) -> String {
     let spare = &*open;
     match reason {
         Reason::UnfulfilledRole => kept_for_others(need, plot),
-        Reason::UnfulfilledConstraint if need.image && !plot.agent.info.has_docker => {
-            "needs an image, the agent runs no containers".to_owned()
+        Reason::UnfulfilledConstraint if need.image && !plot.agent.takes_containers() => {
+            without_containers(&plot.agent.hindrances)
         }
         Reason::UnfulfilledConstraint if need.left.contains(&plot.agent.info.id) => {
             "an instance of the app moves away from the agent".to_owned()
         }
         Reason::UnfulfilledConstraint => need.rules.objection(&plot.agent.info).unwrap_or_default(),
-        Reason::AgentMaintenance => "the agent gets no new tasks now".to_owned(),
+        Reason::AgentMaintenance => match &plot.agent.hindrances.tasks {
+            Some(hindrance) => cannot_start(hindrance),
+            None => "the agent gets no new tasks now".to_owned(),
+        },
         Reason::InsufficientCpus => format!("needs {} cpus, {} are spare", need.cpus, spare.cpus),
         Reason::InsufficientMemory => format!("needs {} MiB of memory, {} are spare", need.mem, spare.mem),
         Reason::InsufficientDisk => format!("needs {} MiB of disk, {} are spare", need.disk, spare.disk),

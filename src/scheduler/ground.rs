@@ -46,7 +46,7 @@ impl<'a> Ground<'a> {
             agent,
             spare: agent.spare(),
             pools: agent.pools(),
-            is_excluded: view.excluded.contains(&agent.info.id),
+            is_excluded: agent.hindrances.tasks.is_some() || view.excluded.contains(&agent.info.id),
         };
         Self { plots: present.map(|agent| plot(agent)).collect() }
     }

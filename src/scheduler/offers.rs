@@ -1,7 +1,7 @@
 //! Offers: what each agent has to spare now, fully used agents included.
 
 use super::ground::{Ground, Plot};
-use super::{SchedulingView, Suspects, Suspicion};
+use super::{SchedulingView, Suspects, feasibility};
 use crate::domain::{AgentId, Offer, OfferId, Reserved};
 use crate::state::ClusterState;
 
@@ -21,21 +21,23 @@ pub struct Withheld {
     pub agent: AgentId,
     /// Its machine.
     pub hostname: String,
-    /// Why.
-    pub why: Suspicion,
+    /// Why, for people.
+    pub why: String,
 }
 
-/// One offer per agent that can be reached and is not suspect. The same state and suspects give
+/// One offer per agent that can be reached, is not suspect and can start tasks. The same state and suspects give
 /// the same offers.
 pub fn make_offers(state: &ClusterState, suspects: &Suspects) -> Offers {
     let ground = Ground::of(&SchedulingView::without(state, suspects));
     let (mut offers, mut withheld) = (Vec::new(), Vec::new());
     for plot in &ground.plots {
         let info = &plot.agent.info;
-        if let Some(why) = suspects.get(&info.id) {
-            withheld.push(Withheld { agent: info.id.clone(), hostname: info.hostname.clone(), why: *why });
-        } else {
-            offers.push(offer_of(state.index, plot));
+        let hindrance = || plot.agent.hindrances.tasks.as_deref().map(feasibility::cannot_start);
+        match suspects.get(&info.id).map(|why| why.sentence()).or_else(hindrance) {
+            Some(why) => {
+                withheld.push(Withheld { agent: info.id.clone(), hostname: info.hostname.clone(), why });
+            }
+            None => offers.push(offer_of(state.index, plot)),
         }
     }
     Offers { offers, withheld }
@@ -54,13 +56,14 @@ pub(super) fn offer_of(index: u64, plot: &Plot<'_>) -> Offer {
         spare,
         reserved,
         attributes: info.attributes.clone(),
-        has_docker: info.has_docker,
+        has_docker: plot.agent.takes_containers(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scheduler::Suspicion;
     use crate::testkit::{Playground, an_app};
 
     #[test]

@@ -16,8 +16,10 @@ use super::judge::{Judge, Part};
 use super::launch_queue::waiting;
 use super::matcher::Need;
 use super::{SchedulingView, Suspects, Suspicion, feasibility, ports, rank};
-use crate::domain::{AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, Strategy, TaskId, Timestamp};
-use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
+use crate::domain::{
+    AgentId, AppId, AppVersion, PortDemand, Resources, Scalar, Strategy, TaskId, TaskState, Timestamp,
+};
+use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, TaskFailure};
 
 /// Running tasks whose place is explained; the rest of an app's tasks stand for the same reasons.
 pub const PLACED_MAX: usize = 10;
@@ -40,6 +42,10 @@ pub struct Explanation {
     pub since: Option<Timestamp>,
     /// No launch before this moment, after failures.
     pub backing_off_until: Option<Timestamp>,
+    /// Its latest failure, however long ago.
+    pub last_failure: Option<TaskFailure>,
+    /// Tasks that were placed on agents which cannot start them for now; at most [`PLACED_MAX`].
+    pub held: Vec<Held>,
     /// What one more instance takes.
     pub needs: Resources,
     /// Host ports that one more instance takes, fixed and chosen ones.
@@ -63,6 +69,19 @@ impl Explanation {
     }
 }
 
+/// A task that its agent cannot start for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub task: TaskId,
+    /// Where.
+    pub agent: AgentId,
+    /// Its machine.
+    pub hostname: String,
+    /// Why, for people.
+    pub why: String,
+}
+
 /// What one agent says to one more instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -83,8 +102,10 @@ pub enum Lack {
     Contact(Suspicion),
     /// Enough is spare, but too much of it for roles that the app does not accept; in words.
     Role(String),
-    /// An image is wanted and the agent runs no containers.
-    Containers,
+    /// The agent says that it can start nothing now; in words.
+    Hindered(String),
+    /// An image is wanted and the agent runs no containers, or none now; in words.
+    Containers(String),
     /// An instance of the app moves away from the agent.
     Left,
     /// A constraint, by its position, and what it objects to.
@@ -157,7 +178,8 @@ impl Lack {
             Self::Contact(Suspicion::Drained) => "drained".to_owned(),
             Self::Contact(_) => "contact".to_owned(),
             Self::Role(_) => "role".to_owned(),
-            Self::Containers => "containers".to_owned(),
+            Self::Hindered(_) => "hindered".to_owned(),
+            Self::Containers(_) => "containers".to_owned(),
             Self::Left => "moving".to_owned(),
             Self::Constraint(at, _) => format!("constraints({at})"),
             Self::Amount(amount, ..) => amount.as_str().to_owned(),
@@ -170,8 +192,7 @@ impl Lack {
         match self {
             Self::Unreachable => "the agent cannot be reached".to_owned(),
             Self::Contact(suspicion) => suspicion.sentence(),
-            Self::Role(kept) => kept.clone(),
-            Self::Containers => "needs an image, the agent runs no containers".to_owned(),
+            Self::Role(words) | Self::Hindered(words) | Self::Containers(words) => words.clone(),
             Self::Left => "an instance of the app moves away from the agent".to_owned(),
             Self::Constraint(_, objection) => objection.clone(),
             Self::Amount(amount, needed, spare) => {
@@ -290,6 +311,8 @@ pub fn explain(
         waiting: queued.iter().map(|queued| queued.instances.len()).sum(),
         since: queued.iter().map(super::Queued::since).min(),
         backing_off_until: queued.iter().filter_map(|queued| queued.backing_off_until).max(),
+        last_failure: state.apps.get(app).and_then(|row| row.last_failure.clone()),
+        held: held(state, app),
         ports: need.ports.len(),
         obstacles: obstacles(&verdicts),
         // Who waits for nothing needs no change.
@@ -299,6 +322,22 @@ pub fn explain(
         needs,
         verdicts,
     })
+}
+
+/// Tasks that are not started because of what their agents say of themselves.
+fn held(state: &ClusterState, app: &AppId) -> Vec<Held> {
+    let is_starting = |state| matches!(state, TaskState::Staging | TaskState::Starting);
+    let of = |row: &InstanceRow| {
+        let task = row.task.as_ref().filter(|task| is_starting(task.status.state))?;
+        let agent = state.agents.get(&task.agent)?;
+        let hindrances = &agent.hindrances;
+        let is_container = || state.content_of(row).is_some_and(|content| content.spec.image().is_some());
+        let why =
+            hindrances.tasks.clone().or_else(|| hindrances.containers.clone().filter(|_| is_container()))?;
+        let hostname = agent.info.hostname.clone();
+        Some(Held { task: task.id.clone(), agent: task.agent.clone(), hostname, why })
+    };
+    state.instances_of(app).filter_map(of).take(PLACED_MAX).collect()
 }
 
 /// Everything that stands in the way of one more instance on one agent.
@@ -315,8 +354,11 @@ fn verdict(
     } else if let Some(suspicion) = suspicion {
         lacks.push(Lack::Contact(suspicion));
     }
-    if need.image && !agent.info.has_docker {
-        lacks.push(Lack::Containers);
+    if let Some(hindrance) = &agent.hindrances.tasks {
+        lacks.push(Lack::Hindered(feasibility::cannot_start(hindrance)));
+    }
+    if need.image && !agent.takes_containers() {
+        lacks.push(Lack::Containers(feasibility::without_containers(&agent.hindrances)));
     }
     if need.left.contains(&agent.info.id) {
         lacks.push(Lack::Left);

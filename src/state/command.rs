@@ -5,8 +5,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, InstanceId, Plan, PortRanges,
-    Reserved, Resources, SpecVersion, TaskId, TaskStatus, Timestamp,
+    AgentId, AgentInfo, AppId, AppVersion, ClusterId, DeploymentId, Goal, Hindrances, InstanceId, Plan,
+    PortRanges, Reserved, Resources, SpecVersion, TaskId, TaskStatus, Timestamp,
 };
 
 /// One entry of the log: commands that are recorded together, in order.
@@ -48,6 +48,13 @@ pub enum Command {
         agent: AgentId,
         /// The whole list.
         ports: PortRanges,
+    },
+    /// Records what keeps an agent from starting tasks. Proposed by `dispatcher::sessions`.
+    SetHindrances {
+        /// Whose.
+        agent: AgentId,
+        /// All of it.
+        hindrances: Hindrances,
     },
     /// Records that an agent has been away too long. Proposed by `leader::agent_liveness`.
     /// Refused when the agent has registered again since `seen`.
@@ -228,6 +235,7 @@ impl Command {
             Self::FoundCluster { .. } => "found_cluster",
             Self::RegisterAgent { .. } => "register_agent",
             Self::SetHeldPorts { .. } => "set_held_ports",
+            Self::SetHindrances { .. } => "set_hindrances",
             Self::MarkAgentUnreachable { .. } => "mark_agent_unreachable",
             Self::StartDeployment(_) => "start_deployment",
             Self::FinishStep { .. } => "finish_step",

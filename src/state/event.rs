@@ -13,6 +13,8 @@ pub enum Event {
     AgentUnreachable(AgentId),
     /// Ports of an agent became held or free.
     HeldPortsChanged(AgentId),
+    /// Something keeps an agent from starting tasks, or does no longer.
+    HindrancesChanged(AgentId),
     /// A plan is being carried out.
     DeploymentStarted(DeploymentId),
     /// One step of it is done.

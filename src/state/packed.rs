@@ -4,7 +4,7 @@
 //! Ways in: [`pack`] and [`Unpacking`]. The first part is the state without its instances, in named
 //! fields. Each further one holds instances in key order: those of the usual kind as short lists of
 //! numbers, which refer to contents and agents by position, all others as rows in named fields. So a
-//! row may gain a field as ever: where it says something, [`Plain::of`] leaves the row to the named form.
+//! row may gain a field as ever: where it says something, `Packing::plain` leaves the row to the named form.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Serialize};

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
-    AgentId, AgentInfo, AppId, DeploymentId, Goal, InstanceId, Plan, Pools, PortRanges, Reserved, Resources,
-    SpecVersion, TaskId, TaskState, TaskStatus, Timestamp,
+    AgentId, AgentInfo, AppId, DeploymentId, Goal, Hindrances, InstanceId, Plan, Pools, PortRanges, Reserved,
+    Resources, SpecVersion, TaskId, TaskState, TaskStatus, Timestamp,
 };
 
 /// A machine that runs tasks.
@@ -29,6 +29,9 @@ pub struct AgentRow {
     /// Ports of its ranges that strangers hold (`RegisterAgent`, `SetHeldPorts`).
     #[serde(default)]
     pub held_ports: PortRanges,
+    /// What keeps it from starting tasks, as it says itself (`SetHindrances`).
+    #[serde(default, skip_serializing_if = "Hindrances::is_empty")]
+    pub hindrances: Hindrances,
     /// Sum over its tasks that have not ended (`LaunchTasks`, `RecordStatuses`).
     #[serde(default)]
     pub used: Resources,
@@ -38,6 +41,16 @@ pub struct AgentRow {
 }
 
 impl AgentRow {
+    /// Whether it may be given tasks, as far as is recorded: it is there, and can start some.
+    pub fn takes_tasks(&self) -> bool {
+        self.presence == Presence::Registered && self.hindrances.tasks.is_none()
+    }
+
+    /// Whether it can start containers.
+    pub fn takes_containers(&self) -> bool {
+        self.info.has_docker && self.hindrances.containers.is_none()
+    }
+
     /// What is left to offer: totals without used and without ports that strangers hold.
     pub fn spare(&self) -> Resources {
         let mut spare = self.info.totals.minus(&self.used);

@@ -57,6 +57,13 @@ impl TaskDriver for AnyDriver {
         }
     }
 
+    fn is_there(&self) -> BoxFuture<'_, Result<(), DriverError>> {
+        match &self.containers {
+            Some(containers) => containers.is_there(),
+            None => std::future::ready(Ok(())).boxed(),
+        }
+    }
+
     fn start<'a>(
         &'a self,
         launch: &'a TaskLaunch,

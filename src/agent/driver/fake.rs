@@ -311,6 +311,10 @@ impl TaskDriver for FakeDriver {
         "fake"
     }
 
+    fn is_there(&self) -> BoxFuture<'_, Result<(), DriverError>> {
+        async move { self.machine.lock().present() }.boxed()
+    }
+
     fn start<'a>(
         &'a self,
         launch: &'a TaskLaunch,

@@ -24,6 +24,7 @@ pub(crate) mod task_dir;
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,12 @@ use crate::domain::{Exit, TaskId, TaskLaunch, Timestamp};
 pub trait TaskDriver: Send + Sync + 'static {
     /// Name for logs and metrics: `docker`, `process`.
     fn name(&self) -> &'static str;
+
+    /// Whether the engine of containers answers; an error says why none can be started now. Means
+    /// without an engine are always there.
+    fn is_there(&self) -> BoxFuture<'_, Result<(), DriverError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 
     /// Starts the task, or finds it when an earlier call already did. Ends early once
     /// `given_up`, where nothing is half made then: with [`DriverError::Unavailable`], since an

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::app;
 use crate::domain::Resources;
-use crate::scheduler::{Change, Explanation, Lack, Part, Placed, Score, Verdict};
+use crate::scheduler::{Change, Explanation, Held, Lack, Part, Placed, Score, Verdict};
 
 /// Verdicts in one answer; obstacles and changes tell of all agents however many there are.
 pub const VERDICTS_MAX: usize = 1_000;
@@ -22,6 +23,9 @@ pub fn explanation_json(explanation: &Explanation) -> Value {
         "waiting": explanation.waiting,
         "since": explanation.since.map(|since| since.to_string()),
         "backingOffUntil": explanation.backing_off_until.map(|until| until.to_string()),
+        "lastTaskFailure":
+            explanation.last_failure.as_ref().map(|failure| app::failure_json(&explanation.app, failure)),
+        "held": explanation.held.iter().map(held_json).collect::<Vec<_>>(),
         "needs": needs_json(&explanation.needs, explanation.ports),
         "agents": verdicts.len(),
         "suitable": explanation.suitable(),
@@ -35,6 +39,15 @@ pub fn explanation_json(explanation: &Explanation) -> Value {
         "verdictsLeftOut": verdicts.len().saturating_sub(VERDICTS_MAX),
         "placed": explanation.placed.iter().map(placed_json).collect::<Vec<_>>(),
         "placedLeftOut": explanation.placed_left_out,
+    })
+}
+
+fn held_json(held: &Held) -> Value {
+    json!({
+        "taskId": held.task.as_str(),
+        "agent": held.agent.as_str(),
+        "hostname": held.hostname,
+        "why": held.why,
     })
 }
 

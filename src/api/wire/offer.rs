@@ -13,7 +13,7 @@ pub fn offers_json(index: u64, all: &Offers) -> Value {
         json!({
             "agentId": withheld.agent.as_str(),
             "hostname": withheld.hostname,
-            "why": withheld.why.sentence(),
+            "why": withheld.why,
         })
     });
     json!({
@@ -85,7 +85,7 @@ fn thousandths_json(thousandths: i64) -> Value {
 mod tests {
     use super::*;
     use crate::domain::{AgentId, Attributes, OfferId};
-    use crate::scheduler::{Suspicion, Withheld};
+    use crate::scheduler::Withheld;
 
     #[test]
     fn an_offer_lists_resources_and_attributes_in_their_own_kinds() {
@@ -106,8 +106,11 @@ mod tests {
             attributes,
             has_docker: true,
         };
-        let withheld =
-            Withheld { agent: AgentId::new("a2"), hostname: "host2".to_owned(), why: Suspicion::NotYetBack };
+        let withheld = Withheld {
+            agent: AgentId::new("a2"),
+            hostname: "host2".to_owned(),
+            why: "it is away".to_owned(),
+        };
         assert_eq!(
             offers_json(7, &Offers { offers: vec![offer], withheld: vec![withheld] }),
             json!({"index": 7, "offers": [{
@@ -127,7 +130,7 @@ mod tests {
                     {"name": "rack", "text": "r1"},
                 ],
             }], "withheld": [
-                {"agentId": "a2", "hostname": "host2", "why": Suspicion::NotYetBack.sentence()},
+                {"agentId": "a2", "hostname": "host2", "why": "it is away"},
             ]})
         );
     }

@@ -263,8 +263,19 @@ impl<'v, 'p> Fields<'v, 'p> {
             _ => false,
         };
         if !is_empty {
-            self.refuse(name, format!("{what} not supported by this version yet; remove '{name}'"));
+            self.refuse_gap(name, what);
         }
+    }
+
+    /// The same for an object that asks for something even when it is empty, since it has defaults.
+    pub(super) fn unsupported_even_empty(&mut self, name: &'static str, what: &str) {
+        if self.value(name).is_some() {
+            self.refuse_gap(name, what);
+        }
+    }
+
+    fn refuse_gap(&mut self, name: &'static str, what: &str) {
+        self.refuse(name, format!("{what} not supported by this version yet; remove '{name}'"));
     }
 
     /// Ends reading an object of our own making: fields that nobody asked for are refused.

@@ -10,9 +10,9 @@ use super::growth::Growth;
 use super::index::{Index, print_of};
 use super::ports_offered::PortsOffered;
 use super::tree::{Node, Tree};
-use crate::domain::{Accepted, AgentId, Constraint, Pools, Reserved, Resources, Scalar};
+use crate::domain::{Accepted, AgentId, AgentInfo, Constraint, Pools, Reserved, Resources, Scalar};
 use crate::scheduler::rank;
-use crate::state::{AgentRow, Presence};
+use crate::state::AgentRow;
 
 /// More classes than this cost more than they save; then the fact with the most values is asked of
 /// each agent instead.
@@ -239,7 +239,7 @@ impl Fleet {
         }
         old.iter().for_each(|old| self.offered.remove(&old.info.totals.ports));
         row.iter().for_each(|row| self.offered.add(&row.info.totals.ports));
-        known.is_present = row.is_some_and(|row| row.presence == Presence::Registered);
+        known.is_present = row.is_some_and(|row| row.takes_tasks());
         known.totals = row.map_or([Scalar::ZERO; 4], |row| {
             let totals = &row.info.totals;
             [totals.cpus, totals.mem, totals.disk, totals.gpus]
@@ -287,7 +287,7 @@ impl Fleet {
         let pairs = known.values.iter().zip(&self.columns);
         let key: Vec<u32> =
             pairs.map(|(value, column)| if column.is_fine { NO_VALUE } else { *value }).collect();
-        let has_docker = known.row.as_ref().is_some_and(|row| row.info.has_docker);
+        let has_docker = known.row.as_ref().is_some_and(|row| row.takes_containers());
         let (old_class, old_leaf) = (known.class, known.leaf);
         let class = self.class(has_docker, key);
         if class == old_class {
@@ -386,7 +386,7 @@ impl Fleet {
     fn key(&self, agent: &Agent) -> (bool, Vec<u32>) {
         let pairs = agent.values.iter().zip(&self.columns);
         let key = pairs.map(|(value, column)| if column.is_fine { NO_VALUE } else { *value });
-        (agent.row.as_ref().is_some_and(|row| row.info.has_docker), key.collect())
+        (agent.row.as_ref().is_some_and(|row| row.takes_containers()), key.collect())
     }
 
     /// Whether so many values are left over that a new book would be much smaller.
@@ -479,12 +479,12 @@ const NO_CLASS: u32 = u32::MAX;
 /// Whether nothing changed but what is used and held.
 fn is_same_kind(old: &AgentRow, new: &AgentRow) -> bool {
     let (was, is) = (&old.info, &new.info);
-    if Arc::ptr_eq(was, is) {
-        return old.presence == new.presence;
-    }
-    old.presence == new.presence
-        && was.has_docker == is.has_docker
-        && was.totals == is.totals
+    let may_take = |row: &AgentRow| (row.takes_tasks(), row.takes_containers());
+    may_take(old) == may_take(new) && (Arc::ptr_eq(was, is) || describes_the_same(was, is))
+}
+
+fn describes_the_same(was: &AgentInfo, is: &AgentInfo) -> bool {
+    was.totals == is.totals
         && was.reserved == is.reserved
         && was.hostname == is.hostname
         && was.attributes == is.attributes

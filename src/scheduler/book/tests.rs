@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::naive::naive_cycle;
 use super::*;
-use crate::domain::{AppId, Goal, PortRanges, Resources, Strategy, TaskState, Wishes, role};
+use crate::domain::{AppId, Goal, Hindrances, PortRanges, Resources, Strategy, TaskState, Wishes, role};
 use crate::scheduler::{Reason, SchedulingView, funnel, run_cycle};
 use crate::state::Command;
 use crate::state::Placement;
@@ -151,6 +151,17 @@ fn happen(ground: &mut Playground, dice: Dice) {
             ];
             ground.record(pick(&commands, c).into_iter().collect());
         }
+        14 if c % 2 == 0 => {
+            let why = || Some("test".to_owned());
+            let all = [
+                Hindrances::default(),
+                Hindrances { containers: why(), ..Hindrances::default() },
+                Hindrances { tasks: why(), ..Hindrances::default() },
+            ];
+            let hindrances = pick(&all, b).unwrap_or_default();
+            let told = pick(&agents, a).map(|agent| Command::SetHindrances { agent, hindrances });
+            ground.record(told.into_iter().collect());
+        }
         14 => {
             let ports = PortRanges::of([31_000 + u16::from(b % 5)]);
             let held = pick(&agents, a).map(|agent| Command::SetHeldPorts { agent, ports });
@@ -252,7 +263,8 @@ proptest! {
             prop_assert_eq!(&report, &naive, "maintained against everybody");
             prop_assert_eq!(&Book::new(strategy).cycle(&ground.state, &excluded, ground.now()), &naive, "rebuilt");
             let counted = run_cycle(&view, ground.now());
-            let present = u32::try_from(crate::scheduler::make_offers(&ground.state, &Default::default()).offers.len()).unwrap();
+            let offers = crate::scheduler::make_offers(&ground.state, &Default::default());
+            let present = u32::try_from(offers.offers.len() + offers.withheld.len()).unwrap();
             for (app, _) in &report.blocked {
                 // What one content placed may have opened a rule to another one of the app.
                 let queue = crate::scheduler::waiting(&ground.state, ground.now());

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Strategy, Wishes};
+use crate::domain::{Hindrances, Strategy, Wishes};
+use crate::state::Command;
 use crate::testkit::{AgentBuilder, AppBuilder, Playground, an_agent, an_app};
 
 fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Playground {
@@ -364,4 +365,53 @@ proptest! {
             prop_assert_eq!(suits.count(), change.agents(), "{}", change.sentence());
         }
     }
+}
+
+#[test]
+fn an_agent_that_cannot_start_tasks_says_why_and_tasks_held_there_are_named() {
+    let app = an_app("/web").bridged("web:1", &[]).cpus(3.0).instances(3);
+    let agents = ["a1", "a2", "a3"].map(|id| an_agent(id).cpus(4.0));
+    let mut ground = Playground::default();
+    ground.record(agents.into_iter().map(AgentBuilder::register).collect());
+    ground.put(&app);
+    ground.create("/web", 2);
+    ground.place();
+    let on: Vec<AgentId> = ground
+        .state
+        .instances_of(&app.id())
+        .filter_map(|row| Some(row.task.as_ref()?.agent.clone()))
+        .collect();
+    let hindrances = |containers: bool, tasks: bool| Hindrances {
+        containers: containers.then(|| "docker does not answer".to_owned()),
+        tasks: tasks.then(|| "its disk is full".to_owned()),
+    };
+    let free = ["a1", "a2", "a3"].map(AgentId::new).into_iter().find(|id| !on.contains(id)).unwrap();
+    ground.record(vec![
+        Command::SetHindrances { agent: on[0].clone(), hindrances: hindrances(true, false) },
+        Command::SetHindrances { agent: free.clone(), hindrances: hindrances(true, true) },
+    ]);
+    ground.create("/web", 1);
+    assert!(ground.place().placements.is_empty(), "nobody can start a container and has room");
+    let explanation = explain_in(&ground, &app);
+    let of = |id: &AgentId| explanation.verdicts.iter().find(|verdict| verdict.agent == *id).unwrap();
+    let said: Vec<String> = of(&free).lacks.iter().map(Lack::sentence).collect();
+    assert_eq!(
+        said,
+        [
+            "the agent can start no tasks now: its disk is full",
+            "needs an image, and the agent can start no containers now: docker does not answer",
+        ]
+    );
+    let held: Vec<(&AgentId, &str)> =
+        explanation.held.iter().map(|held| (&held.agent, held.why.as_str())).collect();
+    assert_eq!(held, [(&on[0], "docker does not answer")]);
+    let offers = crate::scheduler::make_offers(&ground.state, &Suspects::new());
+    assert_eq!((offers.offers.len(), &offers.withheld[0].agent), (2, &free));
+    // A plain process goes where only containers cannot be started.
+    let plain = an_app("/plain").cpus(1.0).constraint("hostname", "UNIQUE", None).instances(3);
+    ground.put(&plain);
+    ground.create("/plain", 3);
+    let report = ground.place();
+    let placed: Vec<&AgentId> = report.placements.iter().map(|placement| &placement.agent).collect();
+    assert!(placed.len() == 2 && !placed.contains(&&free), "{placed:?}");
 }

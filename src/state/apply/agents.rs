@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Recorder;
 use crate::domain::{
-    AgentId, AgentInfo, Incarnation, InstanceId, PortRanges, Reserved, Resources, Timestamp,
+    AgentId, AgentInfo, Hindrances, Incarnation, InstanceId, PortRanges, Reserved, Resources, Timestamp,
 };
 use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
 
@@ -29,6 +29,7 @@ pub(super) fn register(
             presence: Presence::Registered,
             proof: proof.cloned(),
             held_ports: held.clone(),
+            hindrances: Hindrances::default(),
             used: Resources::default(),
             drawn: Reserved::new(),
         };
@@ -72,6 +73,21 @@ pub(super) fn set_held_ports(
     if row.held_ports != *ports {
         row.held_ports = ports.clone();
         record.event(Event::HeldPortsChanged(agent.clone()));
+    }
+}
+
+pub(super) fn set_hindrances(
+    state: &mut ClusterState,
+    agent: &AgentId,
+    hindrances: &Hindrances,
+    record: &mut Recorder,
+) {
+    let Some(row) = state.agents.get_mut(agent) else {
+        return record.refuse(Refusal::UnknownAgent(agent.clone()));
+    };
+    if row.hindrances != *hindrances {
+        row.hindrances = hindrances.clone();
+        record.event(Event::HindrancesChanged(agent.clone()));
     }
 }
 

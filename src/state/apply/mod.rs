@@ -80,6 +80,9 @@ fn apply_one(state: &mut ClusterState, command: &Command, record: &mut Recorder)
             agents::register(state, info, held_ports, proof.as_ref(), record);
         }
         Command::SetHeldPorts { agent, ports } => agents::set_held_ports(state, agent, ports, record),
+        Command::SetHindrances { agent, hindrances } => {
+            agents::set_hindrances(state, agent, hindrances, record);
+        }
         Command::MarkAgentUnreachable { agent, run, since } => {
             agents::mark_unreachable(state, agent, *run, *since, record);
         }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::{
-    AgentId, AppId, ClusterId, DeploymentId, Goal, InstanceId, PortRanges, Resources, Scalar, SpecVersion,
-    TaskId, TaskState, TaskStatus,
+    AgentId, AppId, ClusterId, DeploymentId, Goal, Hindrances, InstanceId, PortRanges, Resources, Scalar,
+    SpecVersion, TaskId, TaskState, TaskStatus,
 };
 use crate::state::{InstanceRow, Placement, Presence, RequestKey};
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};

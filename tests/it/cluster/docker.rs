@@ -1,6 +1,11 @@
 //! Containers through the whole platform: upgraded by PUT, adopted after `kill -9`.
 
-use std::net::TcpListener;
+use std::net::{Shutdown, TcpListener};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use platformd::testkit::image::{TestImage, docker};
@@ -96,4 +101,94 @@ fn an_app_is_deleted_while_its_image_is_being_pulled() {
     });
     assert!(began.elapsed() < PULL_OF_SILENCE_MIN, "waited for the pull: {:?}", began.elapsed());
     drop(pulling);
+}
+
+/// Stands between agents and the engine, and can be taken away like an engine that stops.
+struct Door {
+    path: PathBuf,
+    open: Arc<Mutex<Vec<UnixStream>>>,
+    is_shut: Arc<AtomicBool>,
+    taking: Option<JoinHandle<()>>,
+}
+
+impl Door {
+    fn open(path: PathBuf) -> Self {
+        let listener = UnixListener::bind(&path).unwrap();
+        let (open, is_shut) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (streams, ends) = (Arc::clone(&open), Arc::clone(&is_shut));
+        let taking = std::thread::spawn(move || {
+            for near in listener.incoming() {
+                if ends.load(Ordering::SeqCst) {
+                    return;
+                }
+                let near = near.unwrap();
+                let far = UnixStream::connect("/var/run/docker.sock").unwrap();
+                for (mut from, mut to) in [
+                    (near.try_clone().unwrap(), far.try_clone().unwrap()),
+                    (far.try_clone().unwrap(), near.try_clone().unwrap()),
+                ] {
+                    std::thread::spawn(move || {
+                        let _ = std::io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Both);
+                    });
+                }
+                streams.lock().unwrap().extend([near, far]);
+            }
+        });
+        Self { path, open, is_shut, taking: Some(taking) }
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.is_shut.store(true, Ordering::SeqCst);
+        // Wakes whoever takes connections.
+        let _ = UnixStream::connect(&self.path);
+        self.taking.take().unwrap().join().unwrap();
+        std::fs::remove_file(&self.path).unwrap();
+        for stream in self.open.lock().unwrap().iter() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+#[test]
+fn an_engine_that_stops_is_named_and_gets_nothing_until_it_is_back() {
+    let Some(image) = TestImage::shared("e2e-1") else { return };
+    let mut cluster = Cluster::start(1, 0, "auto");
+    let socket = cluster.dir.path().join("docker.sock");
+    let door = Door::open(socket.clone());
+    cluster.docker_socket = Some(socket.clone());
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    let container = json!({"type": "DOCKER", "docker": {"image": image.name()},
+        "portMappings": [{"containerPort": 8080, "hostPort": 0}]});
+    let app =
+        json!({"cpus": 0.1, "mem": 32, "container": container, "networks": [{"mode": "container/bridge"}]});
+    put(&api, "/first", &app).unwrap();
+    let first = cluster.running("/first", 1);
+
+    drop(door);
+    let hindrances =
+        || get(&api, "/v1/agents").map(|answer| answer.json()["agents"][0]["hindrances"].clone());
+    let said = eventually("the agent tells that the engine is away", || {
+        hindrances()?.as_array()?.first()?.as_str().map(str::to_owned)
+    });
+    assert!(said.contains("docker does not answer"), "{said}");
+    put(&api, "/late", &app).unwrap();
+    put(&api, "/plain", &json!({"cmd": "sleep 1000", "cpus": 0.1, "mem": 32})).unwrap();
+    cluster.running("/plain", 1);
+    let explained = eventually("the late app waits", || {
+        let explained = get(&api, "/v2/apps//late/explain")?.json();
+        (explained["waiting"] == 1).then_some(explained)
+    });
+    let why = explained["obstacles"][0]["nearest"]["lacks"][0]["why"].as_str().unwrap();
+    assert!(why.contains("docker does not answer"), "{explained}");
+    let queue = get(&api, "/v2/queue").unwrap().json();
+    assert_eq!(queue["queue"][0]["app"]["id"], "/late");
+
+    let _door = Door::open(socket);
+    cluster.running("/late", 1);
+    assert_eq!(cluster.running("/first", 1)[0]["id"], first[0]["id"], "it ran on");
+    eventually("nothing hinders the agent", || (hindrances()? == json!([])).then_some(()));
 }

@@ -28,6 +28,8 @@ pub struct Cluster {
     attributes: Vec<String>,
     runtime: &'static str,
     flags: &'static [&'static str],
+    /// Where agents find the Docker engine, from their next start on; the usual place when absent.
+    pub docker_socket: Option<std::path::PathBuf>,
 }
 
 impl Cluster {
@@ -54,6 +56,7 @@ impl Cluster {
             attributes: vec!["kind:test".to_owned(); agents],
             runtime,
             flags,
+            docker_socket: None,
         };
         (0..masters).for_each(|n| cluster.start_master(n));
         (0..agents).for_each(|n| cluster.start_agent(n));
@@ -117,14 +120,16 @@ impl Cluster {
 
     /// An agent with another one's settings, in a directory of its own.
     pub fn agent_in(&self, n: usize, dir: &str) -> Process {
-        let words = [
+        let (data_dir, masters) = (self.data_dir(dir), self.cluster.join(","));
+        let socket = self.docker_socket.as_ref().map(|path| path.to_str().unwrap());
+        let mut words = vec![
             "agent",
             "--data-dir",
-            &self.data_dir(dir),
+            &data_dir,
             "--http",
             "127.0.0.1:0",
             "--masters",
-            &self.cluster.join(","),
+            &masters,
             "--hostname",
             "localhost",
             "--resources",
@@ -134,6 +139,7 @@ impl Cluster {
             "--runtime",
             self.runtime,
         ];
+        words.extend(socket.iter().flat_map(|socket| ["--docker-socket", *socket]));
         Process::that_outlives_limits(&words)
     }
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use platformd::domain::{
     Action, ActionKind, Affinity, AgentId, AgentInfo, AppId, AppVersion, Attributes, ClusterId, DeploymentId,
-    Goal, Incarnation, InstanceId, Plan, PortRanges, Preference, Reserved, Resources, RunSpec, Scalar,
-    SpecVersion, Spread, Step, Strategy, Target, TaskId, TaskState, TaskStatus, Timestamp, Wanted, Wishes,
+    Goal, Hindrances, Incarnation, InstanceId, Plan, PortRanges, Preference, Reserved, Resources, RunSpec,
+    Scalar, SpecVersion, Spread, Step, Strategy, Target, TaskId, TaskState, TaskStatus, Timestamp, Wanted,
+    Wishes,
 };
 use platformd::raft::{self, RaftHandle, RaftSettings};
 use platformd::state::{AppChange, Command, LogEntry, Placement, RequestKey, StartDeployment, codec};
@@ -147,6 +148,16 @@ fn later_commands() -> LogEntry {
 fn a_log_entry_that_moves_instances_still_reads() {
     let entry = later_commands();
     let bytes = read_or_write("entry-moves.bin", &codec::encode(&entry));
+    let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
+    assert_eq!(read, entry);
+}
+
+#[test]
+fn a_log_entry_that_tells_of_hindrances_still_reads() {
+    let hindrances = Hindrances { tasks: Some("its disk is full".into()), containers: None };
+    let commands = vec![Command::SetHindrances { agent: AgentId::new("agent-1"), hindrances }];
+    let entry = LogEntry { at: Timestamp::from_millis(1_767_225_600_003), commands };
+    let bytes = read_or_write("entry-hindrances.bin", &codec::encode(&entry));
     let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
     assert_eq!(read, entry);
 }

@@ -76,6 +76,11 @@ impl Engine {
         Ok(Self { docker })
     }
 
+    /// Whether it answers.
+    pub(super) async fn ping(&self) -> Result<(), CallError> {
+        within(CONNECT_WAIT, self.docker.ping()).await.map(drop)
+    }
+
     pub(super) async fn create(&self, name: &str, body: ContainerCreateBody) -> Result<String, CallError> {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         Ok(within(CHANGE_WAIT, self.docker.create_container(Some(options), body)).await?.id)

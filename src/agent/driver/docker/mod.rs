@@ -396,6 +396,11 @@ impl TaskDriver for DockerDriver {
         "docker"
     }
 
+    fn is_there(&self) -> BoxFuture<'_, Result<(), DriverError>> {
+        async move { self.engine.ping().await.map_err(|error| error.during("ask the engine whether it is there")) }
+            .boxed()
+    }
+
     fn start<'a>(
         &'a self,
         launch: &'a TaskLaunch,

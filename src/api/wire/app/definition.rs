@@ -275,7 +275,7 @@ fn refuse_what_is_not_built(fields: &mut Fields) {
     fields.unsupported("secrets", "secrets are");
     fields.unsupported("resourceLimits", "resource limits are");
     fields.unsupported("executorResources", "resources of executors are");
-    fields.unsupported("residency", "persistent volumes and residency are");
+    fields.unsupported_even_empty("residency", "persistent volumes and residency are");
 }
 
 /// A number of whole seconds.

@@ -66,7 +66,8 @@ fn put_counts(map: &mut Map<String, Value>, counts: &Counts) {
     map.insert("tasksUnhealthy".to_owned(), json!(counts.unhealthy));
 }
 
-fn failure_json(id: &AppId, failure: &TaskFailure) -> Value {
+/// The latest failure of an app.
+pub(in crate::api::wire) fn failure_json(id: &AppId, failure: &TaskFailure) -> Value {
     json!({
         "appId": id.as_str(),
         "host": failure.hostname,

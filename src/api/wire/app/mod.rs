@@ -17,6 +17,7 @@ mod update;
 pub(super) use definition::read_app;
 pub use definition::{Decoded, decode_app};
 pub use encode::{app_json, created_json};
+pub(in crate::api::wire) use info::failure_json;
 pub use info::{AppInfo, Embeds};
 pub use update::{AppUpdate, decode_update};
 

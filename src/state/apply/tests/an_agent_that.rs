@@ -91,3 +91,22 @@ fn has_ports_held_by_strangers_does_not_offer_them() {
     let unknown = Command::SetHeldPorts { agent: AgentId::new("x"), ports: PortRanges::default() };
     assert_eq!(ground.record(vec![unknown]).refusal(), Some(&Refusal::UnknownAgent(AgentId::new("x"))));
 }
+
+#[test]
+fn cannot_start_tasks_takes_none_until_it_says_so() {
+    let mut ground = Playground::with_agents(1);
+    let agent = AgentId::new("a1");
+    let mut say = |hindrances: Hindrances| {
+        let applied = ground.record(vec![Command::SetHindrances { agent: agent.clone(), hindrances }]);
+        let row = ground.state.agents.get(&agent).unwrap();
+        (applied.events.len(), row.takes_tasks(), row.takes_containers())
+    };
+    let why = || Some("no room".to_owned());
+    assert_eq!(say(Hindrances::default()), (0, true, true));
+    assert_eq!(say(Hindrances { containers: why(), tasks: None }), (1, true, false));
+    assert_eq!(say(Hindrances { containers: None, tasks: why() }), (1, false, true));
+    assert_eq!(say(Hindrances { containers: None, tasks: why() }), (0, false, true));
+    assert_eq!(say(Hindrances::default()), (1, true, true));
+    let unknown = Command::SetHindrances { agent: AgentId::new("x"), hindrances: Hindrances::default() };
+    assert_eq!(ground.record(vec![unknown]).refusal(), Some(&Refusal::UnknownAgent(AgentId::new("x"))));
+}

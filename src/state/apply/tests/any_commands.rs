@@ -40,6 +40,10 @@ fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
             };
             agent.register()
         }
+        1 if c % 3 == 0 => {
+            let tasks = (b % 2 == 0).then(|| "test".to_owned());
+            Command::SetHindrances { agent, hindrances: Hindrances { tasks, containers: None } }
+        }
         1 => Command::SetHeldPorts { agent, ports: PortRanges::of([31_000 + u16::from(b % 10)]) },
         2 => {
             let run = state.agents.get(&agent)?.info.incarnation.run;

@@ -218,6 +218,7 @@ fn what_is_not_built_is_refused_by_name() {
     gap(json!({"resourceLimits": {"cpus": "unlimited"}}), "/resourceLimits");
     gap(json!({"executorResources": {"cpus": 1}}), "/executorResources");
     gap(json!({"residency": {"taskLostBehavior": "WAIT_FOREVER"}}), "/residency");
+    gap(json!({"residency": {}}), "/residency");
     gap(json!({"executor": "/opt/mine"}), "/executor");
     gap(json!({"networks": [{"mode": "container", "name": "n"}]}), "/networks(0)");
     gap(json!({"healthChecks": [{"protocol": "HTTPS"}]}), "/healthChecks(0)/protocol");
