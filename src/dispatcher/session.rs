@@ -1,27 +1,27 @@
 //! One connection of one agent, from its registration to its end.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, timeout};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::assignments::{Sent, difference, difference_of, forgotten, outlived};
 use super::recorder::{Outcome, Recorder};
 use super::registration::{Admission, Heard, admit};
-use super::sessions::{Changed, News, Open, Pulse};
+use super::sessions::{Changed, News, Open};
 use super::{Dispatcher, HEARTBEAT, Sessions, fence};
 use crate::domain::{AgentId, Hindrances, Incarnation, PortRanges, UpdateId, claim};
-use crate::line::{Line, LineReceiver, LineSender};
+use crate::line::Line;
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Register, StatusUpdate};
-use crate::state::{AgentRow, Command};
+use crate::state::Command;
 use crate::store::{Leadership, ProposeError, StateStore, View};
-use crate::world;
 
 /// Longest wait for the first message of a connection.
 const REGISTER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -42,12 +42,16 @@ const ASSIGNMENTS_PER_MESSAGE: usize = 256;
 #[expect(clippy::large_enum_variant, reason = "made one at a time and moved at once; never kept in bulk")]
 enum Input {
     Said(FromAgent),
-    Ended { by_peer: bool },
+    Ended {
+        by_peer: bool,
+    },
     Woken,
     Recorded(Recorded, Outcome),
-    LeadershipChanged,
+    LeadershipChanged(Leadership),
     Replaced,
     Shutdown,
+    /// Nothing else to do for now: what was said so far leaves together.
+    Idle,
 }
 
 /// What was proposed on behalf of the agent.
@@ -64,15 +68,14 @@ enum Waiting {
     Hindrances(Hindrances),
 }
 
-pub(super) async fn run(dispatcher: &Dispatcher, line: Line, shutdown: CancellationToken) {
+pub(super) async fn run(dispatcher: &Dispatcher, mut line: Line, shutdown: CancellationToken) {
     let Dispatcher { store, sessions, recorder, .. } = dispatcher;
-    let (mut sender, mut receiver) = line.split();
-    let first = timeout(REGISTER_TIMEOUT, receiver.receive::<FromAgent>()).await;
+    let first = timeout(REGISTER_TIMEOUT, line.receive::<FromAgent>()).await;
     let Ok(Ok(Some(FromAgent::Register(register)))) = first else {
         tracing::debug!("a connection for agents did not begin with a registration");
         return;
     };
-    match begin(store, sessions, &mut sender, &register).await {
+    match begin(store, sessions, &mut line, &register).await {
         Ok(Some(begun)) => {
             let agent = register.agent.id.clone();
             let generation = begun.open.generation;
@@ -80,16 +83,20 @@ pub(super) async fn run(dispatcher: &Dispatcher, line: Line, shutdown: Cancellat
                 agent: agent.clone(),
                 incarnation: register.agent.incarnation.clone(),
                 store: Arc::clone(store),
+                leadership: store.leadership(),
                 recorder: recorder.clone(),
                 news: Arc::clone(&begun.open.news),
-                sender,
+                line,
+                has_unsent: false,
+                last_heard: Instant::now(),
+                recorded_at: None,
                 term: begun.term,
                 sent: Sent::new(),
                 waiting: VecDeque::new(),
                 lapsed: false,
                 owed: Vec::new(),
             };
-            let by_peer = session.run(begun.open, register, receiver, shutdown).await;
+            let by_peer = session.run(begun.open, register, shutdown).await;
             sessions.close(&agent, generation, by_peer);
             tracing::info!(%agent, by_peer, "agent disconnected");
         }
@@ -107,13 +114,13 @@ struct Begun {
 async fn begin(
     store: &Arc<dyn StateStore>,
     sessions: &Sessions,
-    sender: &mut LineSender,
+    line: &mut Line,
     register: &Register,
 ) -> io::Result<Option<Begun>> {
     let leadership = store.leadership().borrow().clone();
     if !leadership.leads {
         let leader = leadership.leader.map(|master| master.cluster);
-        sender.send(&FromMaster::Redirect { leader }).await?;
+        line.send(&FromMaster::Redirect { leader }).await?;
         return Ok(None);
     }
     let agent = &register.agent.id;
@@ -123,13 +130,13 @@ async fn begin(
     };
     match admit(&store.snapshot(), register, heard, Instant::now()) {
         Admission::Known => {}
-        Admission::Refused(reason) => return refuse(sender, agent, reason).await,
+        Admission::Refused(reason) => return refuse(line, agent, reason).await,
         Admission::Record(command) => {
             sessions.arrive(agent);
             match store.propose(vec![command], Some(leadership.term)).await {
                 Ok(applied) => {
                     if let Some(refusal) = applied.refusal() {
-                        return refuse(sender, agent, refusal.to_string()).await;
+                        return refuse(line, agent, refusal.to_string()).await;
                     }
                 }
                 Err(error) => return Err(io::Error::other(error)),
@@ -138,19 +145,19 @@ async fn begin(
     }
     let view = store.snapshot();
     let Some(fence) = fence(&view, leadership.term) else {
-        sender.send(&FromMaster::Redirect { leader: None }).await?;
+        line.send(&FromMaster::Redirect { leader: None }).await?;
         return Ok(None);
     };
     let heartbeat_millis = u64::try_from(HEARTBEAT.as_millis()).unwrap_or(u64::MAX);
     let protocol = register.protocol.min(PROTOCOL_VERSION);
-    sender.send(&FromMaster::Welcome { protocol, fence, heartbeat_millis }).await?;
+    line.send(&FromMaster::Welcome { protocol, fence, heartbeat_millis }).await?;
     tracing::info!(%agent, hostname = register.agent.hostname, "agent registered");
     Ok(Some(Begun { open: sessions.open(agent), term: leadership.term }))
 }
 
-async fn refuse(sender: &mut LineSender, agent: &AgentId, reason: String) -> io::Result<Option<Begun>> {
+async fn refuse(line: &mut Line, agent: &AgentId, reason: String) -> io::Result<Option<Begun>> {
     tracing::warn!(%agent, reason, "agent refused");
-    sender.send(&FromMaster::Refuse { reason }).await?;
+    line.send(&FromMaster::Refuse { reason }).await?;
     Ok(None)
 }
 
@@ -159,9 +166,16 @@ struct Session {
     /// Who is spoken to. Nothing is said any more once another one is recorded.
     incarnation: Incarnation,
     store: Arc<dyn StateStore>,
+    leadership: watch::Receiver<Leadership>,
     recorder: Recorder,
     news: Arc<News>,
-    sender: LineSender,
+    line: Line,
+    /// Whether something was said that is still here.
+    has_unsent: bool,
+    /// When the agent last said something.
+    last_heard: Instant,
+    /// Index of the latest state in which this incarnation was found.
+    recorded_at: Option<u64>,
     term: u64,
     sent: Sent,
     waiting: VecDeque<Waiting>,
@@ -177,59 +191,114 @@ type InFlight = Option<BoxFuture<'static, (Recorded, Outcome)>>;
 
 impl Session {
     /// Serves until the end; says whether the agent's side closed the connection.
-    async fn run(
-        &mut self,
-        open: Open,
-        register: Register,
-        receiver: LineReceiver,
-        shutdown: CancellationToken,
-    ) -> bool {
-        let (said, mut hears) = mpsc::channel(1);
-        let reading = world::spawn(read(receiver, said, open.pulse.clone()));
-        let mut leadership = self.store.leadership();
-        let mut in_flight: InFlight = None;
-        let mut by_peer = false;
-        if self.reconcile(&register).await.is_ok() {
-            loop {
-                self.propose_next(&mut in_flight);
-                let hears = (&mut hears, self.waiting.len() < WAITING_MAX);
-                let input = next(hears, &open, &mut in_flight, &mut leadership, self.lapsed, &shutdown).await;
-                if let Input::Recorded(..) = &input {
-                    in_flight = None;
-                }
-                self.lapsed = {
-                    let now = leadership.borrow();
-                    now.term == self.term && !now.leads
-                };
-                match self.on_input(input, &leadership).await {
-                    Ok(()) => {}
-                    Err(End::ByPeer) => {
-                        by_peer = true;
-                        break;
-                    }
-                    Err(End::ByUs) => break,
-                }
-            }
-        }
-        reading.abort();
-        let _ = timeout(SEND_TIMEOUT, self.sender.close()).await;
-        by_peer
+    async fn run(&mut self, open: Open, register: Register, shutdown: CancellationToken) -> bool {
+        let end = match self.reconcile(&open, register).await {
+            Ok(early) => self.attend(&open, early, &shutdown).await,
+            Err(end) => end,
+        };
+        let _ = timeout(SEND_TIMEOUT, self.line.close()).await;
+        matches!(end, End::ByPeer)
     }
 
-    /// Settles what the state and the agent know differently, then sends everything wanted.
-    async fn reconcile(&mut self, register: &Register) -> Result<(), End> {
+    /// Serves what is heard, first what was heard `early`, until the end.
+    async fn attend(&mut self, open: &Open, early: VecDeque<FromAgent>, shutdown: &CancellationToken) -> End {
+        // Kept from one turn to the next, and begun anew only when they came true: most turns are
+        // an agent's word that it lives, ten thousand a second.
+        let (mut ends, mut replaced) = (pin!(shutdown.cancelled()), pin!(open.replaced.notified()));
+        let mut news = pin!(open.news.wait());
+        let mut leadership = pin!(next_leadership(self.store.leadership()));
+        let mut silence = pin!(sleep_until(self.last_heard + SILENCE_MAX));
+        let mut in_flight: InFlight = None;
+        for said in early {
+            if let Err(end) = self.on_said(said).await {
+                return end;
+            }
+        }
+        loop {
+            self.propose_next(&mut in_flight);
+            let has_room = self.waiting.len() < WAITING_MAX;
+            let input = tokio::select! {
+                biased;
+                () = &mut ends => Input::Shutdown,
+                () = &mut replaced => Input::Replaced,
+                changed = &mut leadership => match changed {
+                    Some(changes) => {
+                        let now = changes.borrow().clone();
+                        leadership.set(next_leadership(changes));
+                        Input::LeadershipChanged(now)
+                    }
+                    None => Input::Shutdown,
+                },
+                (what, result) = recorded(&mut in_flight) => Input::Recorded(what, result),
+                said = self.line.receive::<FromAgent>(), if has_room => input_of(said),
+                () = &mut news, if !self.lapsed => {
+                    news.set(open.news.wait());
+                    Input::Woken
+                }
+                () = ready(()), if self.has_unsent => Input::Idle,
+                () = &mut silence => {
+                    let silent_at = self.last_heard + SILENCE_MAX;
+                    if has_room && Instant::now() >= silent_at {
+                        Input::Ended { by_peer: false }
+                    } else {
+                        // It is not the agent that is silent when we did not listen.
+                        let next = if has_room { silent_at } else { Instant::now() + SILENCE_MAX };
+                        silence.as_mut().reset(next);
+                        continue;
+                    }
+                }
+            };
+            match &input {
+                Input::Recorded(..) => in_flight = None,
+                Input::Said(_) => self.note_heard(open),
+                _ => {}
+            }
+            if let Err(end) = self.on_input(input).await {
+                return end;
+            }
+        }
+    }
+
+    fn note_heard(&mut self, open: &Open) {
+        self.last_heard = Instant::now();
+        open.pulse.beat();
+    }
+
+    /// Settles what the state and the agent know differently, then sends everything wanted. Gives
+    /// what the agent said meanwhile.
+    async fn reconcile(&mut self, open: &Open, register: Register) -> Result<VecDeque<FromAgent>, End> {
         let view = self.store.snapshot();
+        let mut early = VecDeque::new();
         let lost = forgotten(&self.agent, &view, &register.tasks, view.now);
         if !lost.is_empty() {
             tracing::warn!(agent = %self.agent, tasks = lost.len(), "agent does not know tasks that it had");
             let command = Command::RecordStatuses { agent: self.agent.clone(), statuses: lost };
-            self.store.propose(vec![command], Some(self.term)).await.map_err(|_| End::ByUs)?;
+            let store = Arc::clone(&self.store);
+            let mut recorded = store.propose(vec![command], Some(self.term));
+            loop {
+                // Recording may take a while, and the agent lives meanwhile.
+                let said = tokio::select! {
+                    biased;
+                    outcome = &mut recorded => {
+                        outcome.map_err(|_| End::ByUs)?;
+                        break;
+                    }
+                    said = self.line.receive::<FromAgent>(), if early.len() < WAITING_MAX => input_of(said),
+                };
+                match said {
+                    Input::Said(said) => early.push_back(said),
+                    Input::Ended { by_peer: true } => return Err(End::ByPeer),
+                    _ => return Err(End::ByUs),
+                }
+                self.note_heard(open);
+            }
         }
         let _ = self.news.take(); // All of it is looked at now.
         let view = self.store.snapshot();
         let mut news = outlived(&view, &register.tasks);
         news.extend(difference(&self.agent, &view, &mut self.sent));
-        self.assign(&view, news, true).await
+        self.assign(&view, news, true).await?;
+        Ok(early)
     }
 
     /// Sends assignments computed from `view`, under that very index: an agent drops what
@@ -251,37 +320,50 @@ impl Session {
         }
     }
 
-    fn fence(&self, view: &View) -> Result<Fence, End> {
-        let leadership = self.store.leadership();
+    fn fence(&mut self, view: &View) -> Result<Fence, End> {
         let leads = {
-            let now = leadership.borrow();
+            let now = self.leadership.borrow();
             now.leads && now.term == self.term
         };
-        let is_recorded = |row: &Arc<AgentRow>| row.info.incarnation == self.incarnation;
-        if !leads || !view.agents.get(&self.agent).is_some_and(is_recorded) {
+        if !leads || !self.is_recorded(view) {
             return Err(End::ByUs);
         }
         fence(view, self.term).ok_or(End::ByUs)
     }
 
-    async fn send(&mut self, message: &FromMaster) -> Result<(), End> {
-        match timeout(SEND_TIMEOUT, self.sender.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(End::ByPeer),
-            Err(_) => Err(End::ByUs),
+    /// Whether it is this incarnation that is recorded. The same state is not asked twice.
+    fn is_recorded(&mut self, view: &View) -> bool {
+        if self.recorded_at != Some(view.index) {
+            let row = view.agents.get(&self.agent);
+            let is_recorded = row.is_some_and(|row| row.info.incarnation == self.incarnation);
+            self.recorded_at = is_recorded.then_some(view.index);
         }
+        self.recorded_at.is_some()
     }
 
-    async fn on_input(&mut self, input: Input, leadership: &watch::Receiver<Leadership>) -> Result<(), End> {
+    /// Says something, which leaves with whatever is said before there is nothing else to do.
+    async fn send(&mut self, message: &FromMaster) -> Result<(), End> {
+        self.has_unsent = true;
+        sent(timeout(SEND_TIMEOUT, self.line.feed(message)).await)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        self.has_unsent = false;
+        sent(timeout(SEND_TIMEOUT, self.line.flush()).await)
+    }
+
+    async fn on_input(&mut self, input: Input) -> Result<(), End> {
+        self.lapsed = {
+            let now = self.leadership.borrow();
+            now.term == self.term && !now.leads
+        };
         match input {
+            Input::Idle => self.flush().await,
             Input::Said(said) => self.on_said(said).await,
             Input::Ended { by_peer } => Err(if by_peer { End::ByPeer } else { End::ByUs }),
             Input::Woken => self.tell_news().await,
             Input::Recorded(what, outcome) => self.on_recorded(what, outcome).await,
-            Input::LeadershipChanged => {
-                let now = leadership.borrow().clone();
-                self.on_leadership(now).await
-            }
+            Input::LeadershipChanged(now) => self.on_leadership(now).await,
             Input::Replaced | Input::Shutdown => Err(End::ByUs),
         }
     }
@@ -397,46 +479,31 @@ enum End {
     ByUs,
 }
 
-async fn next(
-    (hears, has_room): (&mut mpsc::Receiver<Input>, bool),
-    open: &Open,
-    in_flight: &mut InFlight,
-    leadership: &mut watch::Receiver<Leadership>,
-    lapsed: bool,
-    shutdown: &CancellationToken,
-) -> Input {
-    let recorded = async {
-        match in_flight {
-            Some(proposal) => proposal.await,
-            None => pending().await,
-        }
-    };
-    tokio::select! {
-        biased;
-        () = shutdown.cancelled() => Input::Shutdown,
-        () = open.replaced.notified() => Input::Replaced,
-        changed = leadership.changed() => if changed.is_ok() { Input::LeadershipChanged } else { Input::Shutdown },
-        (what, result) = recorded => Input::Recorded(what, result),
-        said = hears.recv(), if has_room => said.unwrap_or(Input::Ended { by_peer: true }),
-        () = open.news.wait(), if !lapsed => Input::Woken,
+fn sent<T>(outcome: Result<io::Result<()>, T>) -> Result<(), End> {
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(End::ByPeer),
+        Err(_) => Err(End::ByUs),
     }
 }
 
-/// Reads the agent's messages and notes that it lives, however long recording takes.
-async fn read(mut receiver: LineReceiver, said: mpsc::Sender<Input>, pulse: Pulse) {
-    loop {
-        let input = match timeout(SILENCE_MAX, receiver.receive::<FromAgent>()).await {
-            Ok(Ok(Some(message))) => {
-                pulse.beat();
-                Input::Said(message)
-            }
-            Ok(Ok(None)) => Input::Ended { by_peer: true },
-            Ok(Err(error)) => Input::Ended { by_peer: error.kind() != io::ErrorKind::InvalidData },
-            Err(_) => Input::Ended { by_peer: false },
-        };
-        let is_end = matches!(input, Input::Ended { .. });
-        if said.send(input).await.is_err() || is_end {
-            return;
-        }
+async fn recorded(in_flight: &mut InFlight) -> (Recorded, Outcome) {
+    match in_flight {
+        Some(proposal) => proposal.await,
+        None => pending().await,
+    }
+}
+
+/// Waits until somebody else leads, or leads again; nothing when this master ends.
+async fn next_leadership(mut changes: watch::Receiver<Leadership>) -> Option<watch::Receiver<Leadership>> {
+    changes.changed().await.ok()?;
+    Some(changes)
+}
+
+fn input_of(said: io::Result<Option<FromAgent>>) -> Input {
+    match said {
+        Ok(Some(message)) => Input::Said(message),
+        Ok(None) => Input::Ended { by_peer: true },
+        Err(error) => Input::Ended { by_peer: error.kind() != io::ErrorKind::InvalidData },
     }
 }

@@ -156,6 +156,11 @@ impl Sessions {
         self.lock().get(agent).map_or(Contact::Never, |entry| entry.heard.contact())
     }
 
+    /// Shows every agent that ever connected here, in the order of their ids.
+    pub fn visit(&self, visit: &mut dyn FnMut(&AgentId, Contact)) {
+        self.lock().iter().for_each(|(agent, entry)| visit(agent, entry.heard.contact()));
+    }
+
     /// Rings at every connection that opens or closes.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

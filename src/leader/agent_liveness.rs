@@ -33,16 +33,16 @@ const SETTLE_MAX: Duration = Duration::from_secs(30);
 
 /// Who speaks and when they last did: the dispatcher's sessions, or a test's.
 pub trait Contacts: Send + Sync + 'static {
-    /// What is known of an agent's connection.
-    fn contact(&self, agent: &AgentId) -> Contact;
+    /// Shows every agent that ever connected here, in the order of their ids.
+    fn visit(&self, visit: &mut dyn FnMut(&AgentId, Contact));
 
     /// Rings at every connection that opens or closes.
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
 impl Contacts for Sessions {
-    fn contact(&self, agent: &AgentId) -> Contact {
-        Self::contact(self, agent)
+    fn visit(&self, visit: &mut dyn FnMut(&AgentId, Contact)) {
+        Self::visit(self, visit);
     }
 
     fn changes(&self) -> watch::Receiver<u64> {
@@ -137,26 +137,23 @@ impl AgentLiveness {
     fn judge(&mut self, state: &ClusterState, now: Instant, moment: Timestamp) -> Judgement {
         self.settle(state, now);
         let mut judged = Judgement { commands: Vec::new(), lost: 0, watches: !state.agents.is_empty() };
-        for row in state.agents.values() {
-            let id = &row.info.id;
-            let contact = self.contacts.contact(id);
-            match row.presence {
-                Presence::Registered if self.clocks.has_settled && self.is_away(contact, now) => {
-                    tracing::warn!(agent = %id, ?contact, "agent is unreachable");
-                    judged.lost += 1;
-                    let run = row.info.incarnation.run;
-                    judged.commands.push(Command::MarkAgentUnreachable {
-                        agent: id.clone(),
-                        run,
-                        since: moment,
-                    });
-                }
-                Presence::Unreachable { .. } if self.speaks(contact, now) => {
-                    judged.commands.push(welcome_back(row));
-                }
-                Presence::Registered | Presence::Unreachable { .. } => {}
+        let clocks = &self.clocks;
+        let mut look_at = |row: &AgentRow, contact: Contact| match row.presence {
+            Presence::Registered if clocks.has_settled && self.limits.is_away(contact, now, clocks.from) => {
+                let id = &row.info.id;
+                tracing::warn!(agent = %id, ?contact, "agent is unreachable");
+                judged.lost += 1;
+                let run = row.info.incarnation.run;
+                judged.commands.push(Command::MarkAgentUnreachable { agent: id.clone(), run, since: moment });
             }
-        }
+            // It speaks on a connection that is open now. One that opened a new connection has
+            // registered again already; this one was judged while its words were late.
+            Presence::Unreachable { .. } if !self.limits.is_suspect(contact, now) => {
+                judged.commands.push(welcome_back(row));
+            }
+            Presence::Registered | Presence::Unreachable { .. } => {}
+        };
+        each(&*self.contacts, state, &mut look_at);
         judged
     }
 
@@ -164,36 +161,47 @@ impl AgentLiveness {
         if self.clocks.has_settled {
             return;
         }
-        let present = state.agents.values().filter(|row| row.presence == Presence::Registered);
         let (mut known, mut back) = (0_usize, 0_usize);
-        for row in present {
-            known += 1;
-            let contact = self.contacts.contact(&row.info.id);
-            let is_back =
-                matches!(contact, Contact::Connected { last_heard } if last_heard >= self.clocks.from);
-            back += usize::from(is_back);
-        }
+        let from = self.clocks.from;
+        each(&*self.contacts, state, &mut |row, contact| {
+            let is_back = matches!(contact, Contact::Connected { last_heard } if last_heard >= from);
+            let is_present = row.presence == Presence::Registered;
+            known += usize::from(is_present);
+            back += usize::from(is_present && is_back);
+        });
         let are_back = back * 100 >= known * BACK_PERCENT;
         self.clocks.has_settled = are_back || now.duration_since(self.clocks.from) >= SETTLE_MAX;
     }
+}
 
-    /// Whether an agent has been away for longer than its kind of absence allows.
-    fn is_away(&self, contact: Contact, now: Instant) -> bool {
-        let from = self.clocks.from;
+impl LivenessLimits {
+    /// Whether an agent has been away for longer than its kind of absence allows; no absence is
+    /// counted from before the moment `from`.
+    fn is_away(&self, contact: Contact, now: Instant, from: Instant) -> bool {
         let (since, limit) = match contact {
-            Contact::Connected { last_heard } => (last_heard, self.limits.agent_timeout),
-            Contact::Closed { since, .. } if since >= from => (since, self.limits.restart_grace),
-            Contact::Closed { .. } => (from, self.limits.restart_grace),
-            Contact::Never => (from, self.limits.agent_timeout),
+            Contact::Connected { last_heard } => (last_heard, self.agent_timeout),
+            Contact::Closed { since, .. } if since >= from => (since, self.restart_grace),
+            Contact::Closed { .. } => (from, self.restart_grace),
+            Contact::Never => (from, self.agent_timeout),
         };
         now.duration_since(since.max(from)) >= limit
     }
+}
 
-    /// Whether an agent speaks on a connection that is open now. One that opened a new
-    /// connection has registered again already; this one was judged while its words were late.
-    fn speaks(&self, contact: Contact, now: Instant) -> bool {
-        !self.limits.is_suspect(contact, now)
-    }
+/// Every recorded agent, and what is known of its connection. Both are in the order of ids, so that
+/// nobody is searched for.
+pub(super) fn each(
+    contacts: &dyn Contacts,
+    state: &ClusterState,
+    look_at: &mut dyn FnMut(&AgentRow, Contact),
+) {
+    let mut agents = state.agents.iter().peekable();
+    contacts.visit(&mut |known, contact| {
+        while let Some((id, row)) = agents.next_if(|(id, _)| *id <= known) {
+            look_at(row, if id == known { contact } else { Contact::Never });
+        }
+    });
+    agents.for_each(|(_, row)| look_at(row, Contact::Never));
 }
 
 fn welcome_back(row: &AgentRow) -> Command {

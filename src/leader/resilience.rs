@@ -23,6 +23,9 @@ const PAUSE_FACTOR: u32 = 20;
 /// Shortest pause between two looks. A figure for planning need not be fresher.
 const PAUSE_MIN: Duration = Duration::from_secs(10);
 
+/// Longest that a look that is due waits for deployments to end.
+const PUT_OFF_MAX: Duration = Duration::from_secs(300);
+
 /// Where the latest look is shown; nothing before the first of a term, and while this master does not lead.
 pub type ResilienceBoard = watch::Sender<Option<Arc<Resilience>>>;
 
@@ -53,6 +56,12 @@ impl Watchman {
             return Ok(Some(self.due));
         }
         let (view, _) = self.store.look();
+        // What is found of a state on its way to another is old before it is told; and a look keeps all
+        // that it looks at in memory.
+        let put_off_until = self.due + PUT_OFF_MAX;
+        if !view.deployments.is_empty() && begun < put_off_until {
+            return Ok(Some(put_off_until));
+        }
         let avoided: BTreeSet<AgentId> = self.roll_call.suspects(&view).into_keys().collect();
         if self.seen.as_ref().is_some_and(|(index, agents)| *index == view.index && *agents == avoided) {
             return Ok(None);

@@ -9,14 +9,23 @@ use tokio::time::Instant;
 use super::suspects::Avoided;
 use super::term::instant_of;
 use super::{Controller, LeaderStats, LeaderStore, RollCall, Unrecorded};
-use crate::domain::Strategy;
-use crate::scheduler::Book;
-use crate::state::Command;
+use crate::domain::{Strategy, Timestamp};
+use crate::scheduler::{Book, CycleReport, placements_together};
+use crate::state::{ClusterState, Command, Placement};
+use crate::store::View;
 use crate::telemetry::SchedulingMetrics;
+use crate::world::blocking;
 
 /// While something waits and an agent is avoided for its silence: when to look whether it
 /// spoke again, which rings no bell.
 const SUSPECT_LOOK: Duration = Duration::from_millis(500);
+
+/// Placements of one log entry at most: about 300 KiB. Others wait while a large entry is written.
+const PLACEMENTS_PER_ENTRY: usize = 1_024;
+
+/// Placements, about 4 ms of them, from which on a cycle is decided away from the threads that serve
+/// agents and people.
+const LARGE: usize = 1_024;
 
 pub(super) struct Scheduling {
     store: LeaderStore,
@@ -47,18 +56,63 @@ impl Scheduling {
             LeaderStats::set(&self.stats.waiting, 0);
             return Ok(None);
         }
-        let avoided = self.avoided.now(&self.roll_call, &view);
-        let report = self.book.cycle(&view, avoided, now);
+        let report = self.decide(&view, now).await;
         self.metrics.cycle(report.placements.len(), begun.elapsed());
         LeaderStats::set(&self.stats.waiting, report.left);
-        let suspects = (!report.blocked.is_empty() && !avoided.is_empty()).then(|| begun + SUSPECT_LOOK);
+        let avoids = !self.avoided.now(&self.roll_call, &view).is_empty();
+        let suspects = (!report.blocked.is_empty() && avoids).then(|| begun + SUSPECT_LOOK);
         let next_look = report.next_look.map(|moment| instant_of(moment, now));
-        if !report.placements.is_empty() {
-            let launch = Command::LaunchTasks { placements: report.placements, seen_at: view.index };
-            self.store.propose(vec![launch]).await?;
-        }
+        self.launch(report.placements, view.index).await?;
         Ok([next_look, suspects].into_iter().flatten().min())
     }
+
+    async fn decide(&mut self, view: &View, now: Timestamp) -> CycleReport {
+        let most = placements_together(view.agents.len());
+        let avoided = self.avoided.now(&self.roll_call, view);
+        if self.book.waiting() < LARGE {
+            return self.book.cycle_up_to(most, view, avoided, now);
+        }
+        let (mut book, view, avoided) = (std::mem::take(&mut self.book), View::clone(view), avoided.clone());
+        // A book that is lost with a term that ends meanwhile is made anew.
+        let (book, report) = blocking(move || {
+            let report = book.cycle_up_to(most, &view, &avoided, now);
+            (book, report)
+        })
+        .await;
+        self.book = book;
+        report
+    }
+
+    /// Records placements, those of an agent side by side: so that it hears of all in one message.
+    async fn launch(&mut self, mut placements: Vec<Placement>, seen_at: u64) -> Result<(), Unrecorded> {
+        placements.sort_by(|a, b| a.agent.cmp(&b.agent));
+        let mut is_first = true;
+        while !placements.is_empty() {
+            let rest = placements.split_off(placements.len().min(PLACEMENTS_PER_ENTRY));
+            let mut part = std::mem::replace(&mut placements, rest);
+            if !std::mem::take(&mut is_first) {
+                self.drop_outdated(&mut part);
+            }
+            if !part.is_empty() {
+                self.store.propose(vec![Command::LaunchTasks { placements: part, seen_at }]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what the next cycle would decide in another way: placements on agents that fell silent,
+    /// and of apps that pause after a failure, since the cycle began.
+    fn drop_outdated(&mut self, placements: &mut Vec<Placement>) {
+        let (view, now) = self.store.look();
+        let avoided = self.avoided.now(&self.roll_call, &view);
+        placements
+            .retain(|placement| !avoided.contains(&placement.agent) && !is_paused(&view, placement, now));
+    }
+}
+
+fn is_paused(state: &ClusterState, placement: &Placement, now: Timestamp) -> bool {
+    let app = state.instances.get(&placement.instance).and_then(|row| state.apps.get(&row.app));
+    app.and_then(|app| app.delay.as_ref()).is_some_and(|delay| delay.until() > now)
 }
 
 impl Controller for Scheduling {

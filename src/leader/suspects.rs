@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::agent_liveness::{Contacts, LivenessLimits};
+use super::agent_liveness::{Contacts, LivenessLimits, each};
 use crate::dispatcher::Contact;
 use crate::domain::AgentId;
 use crate::scheduler::{Suspects, Suspicion};
@@ -15,7 +15,7 @@ use crate::state::{ClusterState, Presence};
 
 /// How long one roll call is good for while no connection opens or closes. Short beside the seconds
 /// after which silence counts, and long beside a cycle, which must not ask every agent.
-const ROLL_CALL_AGE_MAX: Duration = Duration::from_millis(100);
+const ROLL_CALL_AGE_MAX: Duration = Duration::from_millis(250);
 
 /// Knows when agents spoke, and when silence counts. Means something only while this master
 /// leads: agents speak to nobody else.
@@ -34,9 +34,14 @@ impl RollCall {
     /// Agents that are recorded as registered but are silent, or have not come to this leader.
     pub fn suspects(&self, state: &ClusterState) -> Suspects {
         let now = Instant::now();
-        let present = state.agents.iter().filter(|(_, agent)| agent.presence == Presence::Registered);
-        let suspicion = |id| self.limits.suspicion(self.contacts.contact(id), now);
-        present.filter_map(|(id, _)| Some((id.clone(), suspicion(id)?))).collect()
+        let mut suspects = Suspects::new();
+        each(&*self.contacts, state, &mut |row, contact| {
+            let suspicion = self.limits.suspicion(contact, now);
+            if let Some(suspicion) = suspicion.filter(|_| row.presence == Presence::Registered) {
+                suspects.insert(row.info.id.clone(), suspicion);
+            }
+        });
+        suspects
     }
 }
 
@@ -101,8 +106,10 @@ mod tests {
     }
 
     impl Contacts for Roll {
-        fn contact(&self, _agent: &AgentId) -> Contact {
-            Contact::Connected { last_heard: *self.heard.lock().unwrap() }
+        fn visit(&self, visit: &mut dyn FnMut(&AgentId, Contact)) {
+            let last_heard = *self.heard.lock().unwrap();
+            let agents = ["a1", "a2"].map(AgentId::new);
+            agents.iter().for_each(|agent| visit(agent, Contact::Connected { last_heard }));
         }
 
         fn changes(&self) -> watch::Receiver<u64> {

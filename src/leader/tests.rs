@@ -44,9 +44,7 @@ impl Played {
     fn talks(&self, agent: &AgentId) -> bool {
         matches!(self.lines.lock().unwrap().get(agent), Some(Line::Talking))
     }
-}
 
-impl Contacts for Played {
     fn contact(&self, agent: &AgentId) -> Contact {
         match self.lines.lock().unwrap().get(agent) {
             None => Contact::Never,
@@ -54,6 +52,13 @@ impl Contacts for Played {
             Some(Line::Silent(since)) => Contact::Connected { last_heard: *since },
             Some(Line::Closed(since)) => Contact::Closed { since: *since, last_heard: *since },
         }
+    }
+}
+
+impl Contacts for Played {
+    fn visit(&self, visit: &mut dyn FnMut(&AgentId, Contact)) {
+        let known: Vec<AgentId> = self.lines.lock().unwrap().keys().cloned().collect();
+        known.iter().for_each(|agent| visit(agent, self.contact(agent)));
     }
 
     fn changes(&self) -> watch::Receiver<u64> {

@@ -120,7 +120,32 @@ impl Line {
         self.frames.send(encode(message)?).await
     }
 
-    /// Waits for one message; nothing when the other side closed the connection.
+    /// Queues one message; it leaves with the next [`Line::flush`] or [`Line::send`].
+    ///
+    /// # Errors
+    /// What the network answers.
+    pub async fn feed<T: Serialize>(&mut self, message: &T) -> io::Result<()> {
+        self.frames.feed(encode(message)?).await
+    }
+
+    /// Sends what is queued.
+    ///
+    /// # Errors
+    /// What the network answers.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        SinkExt::<Bytes>::flush(&mut self.frames).await
+    }
+
+    /// Says that nothing more will come.
+    ///
+    /// # Errors
+    /// What the network answers.
+    pub async fn close(&mut self) -> io::Result<()> {
+        SinkExt::<Bytes>::close(&mut self.frames).await
+    }
+
+    /// Waits for one message; nothing when the other side closed the connection. Nothing is lost when
+    /// the wait is given up.
     ///
     /// # Errors
     /// What the network answers, or that the bytes are no such message.

@@ -5,13 +5,35 @@ use std::collections::BTreeMap;
 use super::ground::Ground;
 use super::matcher::Need;
 use super::{Book, Reason, SchedulingView, feasibility};
-use crate::domain::{AppId, SpecVersion, Timestamp};
+use crate::domain::{AppId, InstanceId, SpecVersion, Timestamp};
 use crate::state::Placement;
 
-/// Placements of one cycle at most: one log entry of about 300 KiB. The rest follows in
-/// the next cycle at once. More would not be faster: what a cycle costs beyond its placements is
-/// small beside the recording of so many, and other entries wait while a large one is written.
+/// Placements of one cycle at most, unless its caller says otherwise.
 pub const PLACEMENTS_MAX: usize = 1_024;
+
+/// Placements of one cycle for each agent, where they are told to agents. An agent hears in one message
+/// what one cycle gave it, and words cost more than placements: cycles that give each agent of a large
+/// cluster one task at most make eight times as many messages.
+const PLACEMENTS_PER_AGENT: usize = 8;
+
+/// Placements of one cycle in the largest clusters: they are recorded within seconds.
+const PLACEMENTS_EVER: usize = 65_536;
+
+/// Placements of one cycle that are worth deciding together, with so many agents.
+pub fn placements_together(agents: usize) -> usize {
+    agents.saturating_mul(PLACEMENTS_PER_AGENT).clamp(PLACEMENTS_MAX, PLACEMENTS_EVER)
+}
+
+/// Gives each agent instances that lie side by side, where any instance of a content would do in the
+/// place of any other: they are recorded together, told together and told of together.
+pub(super) fn bring_together(placements: &mut [Placement]) {
+    let instances: Vec<(InstanceId, u32)> =
+        placements.iter().map(|placement| (placement.instance.clone(), placement.attempt)).collect();
+    placements.sort_by(|a, b| a.agent.cmp(&b.agent));
+    for (placement, (instance, attempt)) in placements.iter_mut().zip(instances) {
+        (placement.instance, placement.attempt) = (instance, attempt);
+    }
+}
 
 /// What a cycle decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,8 +46,8 @@ pub struct CycleReport {
     pub blocked: Vec<(AppId, SpecVersion)>,
     /// All instances that go on waiting, also of apps that the cycle did not come to.
     pub left: usize,
-    /// When to look again though nothing happens: now, if there was more to place than
-    /// [`PLACEMENTS_MAX`], or when the first pause ends.
+    /// When to look again though nothing happens: now, if there was more to place than one
+    /// cycle may, or when the first pause ends.
     pub next_look: Option<Timestamp>,
 }
 

@@ -26,7 +26,7 @@ mod verdicts;
 mod view;
 
 pub use book::Book;
-pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, run_cycle};
+pub use cycle::{CycleReport, PLACEMENTS_MAX, Waiting, placements_together, run_cycle};
 pub use explain::{Funnel, ReasonCount, Unused, funnel};
 pub use judge::Part;
 pub use launch_queue::{Queued, waiting};

@@ -23,6 +23,11 @@ impl ByAgent {
         Self { agents: rows.collect() }
     }
 
+    /// From agents in order, each with its instances in order, of which there is one at least.
+    pub(super) fn of_each(agents: impl Iterator<Item = (AgentId, Vec<InstanceId>)>) -> Self {
+        Self { agents: agents.collect() }
+    }
+
     /// In the order of their ids.
     pub(super) fn of_agent(&self, agent: &AgentId) -> &[InstanceId] {
         self.agents.get(agent).map_or(&[], |ids| ids.as_slice())

@@ -12,6 +12,7 @@ pub mod command;
 pub mod digest;
 pub mod event;
 pub mod invariants;
+pub mod packed;
 pub mod refusal;
 pub mod rows;
 pub mod table;

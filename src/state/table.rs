@@ -111,6 +111,16 @@ impl<K: Clone, T> Node<K, T> {
         self.items.remove(at)
     }
 
+    /// Where `key` belongs: what may hold it, or the last, which is asked first since most rows come in
+    /// order.
+    fn place(&self, key: &K) -> usize
+    where
+        K: Ord,
+    {
+        let last = self.items.len().saturating_sub(1);
+        if self.keys.last().is_none_or(|greatest| greatest < key) { last } else { self.position(key) }
+    }
+
     /// Raises the key at a position, when `key` is greater.
     fn raise(&mut self, at: usize, key: &K)
     where
@@ -233,17 +243,17 @@ impl<K: Ord + Clone, V> Table<K, V> {
             // A page that holds no leaf, and a leaf that holds no row, are taken out at once.
             root.insert(0, key.clone(), Arc::default());
         }
-        let page_at = root.position(&key).min(root.items.len().saturating_sub(1));
+        let page_at = root.place(&key);
         root.raise(page_at, &key);
         let page = Arc::make_mut(root.items.get_mut(page_at)?);
         if page.items.is_empty() {
             page.insert(0, key.clone(), Arc::default());
         }
-        let leaf_at = page.position(&key).min(page.items.len().saturating_sub(1));
+        let leaf_at = page.place(&key);
         page.raise(leaf_at, &key);
         let leaf = Arc::make_mut(page.items.get_mut(leaf_at)?);
         let is_last = leaf.keys.last().is_none_or(|last| *last < key);
-        match leaf.find(&key) {
+        match if is_last { Err(leaf.items.len()) } else { leaf.find(&key) } {
             Ok(found) => return leaf.items.get_mut(found).map(|old| std::mem::replace(old, row)),
             Err(gap) => leaf.insert(gap, key, row),
         }

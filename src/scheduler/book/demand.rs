@@ -270,6 +270,12 @@ impl Demand {
         }
     }
 
+    /// Whether any of its instances would do where another was placed: neither a rule nor the choice of
+    /// ports asks which one it is.
+    pub(super) fn is_alike_for_all(&self) -> bool {
+        self.clauses.is_empty() && self.need.ports.is_empty()
+    }
+
     /// Whether a rule asks which instance came first.
     pub(super) fn asks_seniority(&self) -> bool {
         self.clauses

@@ -38,10 +38,10 @@ use self::groups::{Groups, number_of};
 use self::index::{Index, print_of};
 use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};
-use super::cycle::{CycleReport, PLACEMENTS_MAX};
+use super::cycle::{CycleReport, PLACEMENTS_MAX, bring_together};
 use super::judge::Judge;
 use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Strategy, Timestamp};
-use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Table};
+use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Placement, Table};
 
 /// Nodes and agents that walks may remember, all together: about 12 MiB. Beyond that all walks are
 /// forgotten, and the next turns begin new ones.
@@ -100,6 +100,16 @@ impl Assumed {
         self.all.get_mut(number as usize)
     }
 
+    /// As [`bring_together`], from the `first` placement on.
+    fn bring_together(&mut self, fleet: &Fleet, first: usize, placements: &mut [Placement]) {
+        let (own, placements) = (self.all.get_mut(first..), placements.get_mut(first..));
+        let Some((own, placements)) = own.zip(placements).filter(|(own, _)| own.len() > 1) else { return };
+        bring_together(placements);
+        let mut agents: Vec<u32> = own.iter().map(|one| one.agent).collect();
+        agents.sort_by_key(|agent| fleet.agent(*agent).map(|agent| &agent.id));
+        own.iter_mut().zip(agents).for_each(|(one, agent)| one.agent = agent);
+    }
+
     fn clear(&mut self) {
         self.all.clear();
         self.index.clear();
@@ -148,16 +158,27 @@ impl Book {
         excluded: &BTreeSet<AgentId>,
         now: Timestamp,
     ) -> CycleReport {
+        self.cycle_up_to(PLACEMENTS_MAX, state, excluded, now)
+    }
+
+    /// The same with `most` placements at most.
+    pub fn cycle_up_to(
+        &mut self,
+        most: usize,
+        state: &ClusterState,
+        excluded: &BTreeSet<AgentId>,
+        now: Timestamp,
+    ) -> CycleReport {
         self.follow(state);
         self.fleet.exclude(excluded);
         let mut report = CycleReport::default();
-        report.placements.reserve(self.groups.waiting().min(PLACEMENTS_MAX));
+        report.placements.reserve(self.groups.waiting().min(most));
         for group in self.groups.in_order() {
-            if report.placements.len() >= PLACEMENTS_MAX {
+            if report.placements.len() >= most {
                 report.look_at(now);
                 break;
             }
-            self.turn(group, now, &mut report);
+            self.turn(group, now, most, &mut report);
         }
         if self.walked > WALKS_MAX {
             self.groups.forget_progress();
@@ -172,8 +193,13 @@ impl Book {
         self.groups.waiting() > 0
     }
 
-    /// Places as many instances of one content as fit.
-    fn turn(&mut self, place: u32, now: Timestamp, report: &mut CycleReport) {
+    /// How many wait in the state that is followed.
+    pub fn waiting(&self) -> usize {
+        self.groups.waiting()
+    }
+
+    /// Places as many instances of one content as fit, until the cycle has made `most` placements.
+    fn turn(&mut self, place: u32, now: Timestamp, most: usize, report: &mut CycleReport) {
         let Some((group, app)) = self.groups.group(place) else { return };
         let waiting = group.waiting.len();
         if let Some(until) = app.delay_until.filter(|until| *until > now) {
@@ -185,7 +211,7 @@ impl Book {
         let Some((group, app)) = self.groups.group(place) else { return };
         let Some(demand) = group.demand.as_mut() else { return };
         let before = report.placements.len();
-        let wanted = waiting.min(PLACEMENTS_MAX.saturating_sub(before));
+        let wanted = waiting.min(most.saturating_sub(before));
         let progress = group.progress.take();
         let remembered_before = progress.as_ref().map_or(0, Progress::len);
         let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress, judge);
@@ -196,6 +222,9 @@ impl Book {
             report.placements.push(placement);
         }
         let progress = turn.end();
+        if demand.is_alike_for_all() {
+            self.assumed.bring_together(&self.fleet, before, &mut report.placements);
+        }
         let remembered = progress.len();
         group.progress = Some(progress);
         self.walked = self.walked.saturating_sub(remembered_before).saturating_add(remembered);

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use crate::domain::{AgentId, AppVersion, TaskId, Timestamp};
-use crate::scheduler::cycle::{CycleReport, PLACEMENTS_MAX};
+use crate::scheduler::cycle::{CycleReport, PLACEMENTS_MAX, bring_together};
 use crate::scheduler::ground::Ground;
 use crate::scheduler::judge::Judge;
 use crate::scheduler::matcher::Need;
@@ -24,7 +24,7 @@ pub(super) fn naive_cycle(view: &SchedulingView<'_>, now: Timestamp) -> CycleRep
             report.wait(queued.app, queued.instances.len()).backing_off_until = Some(until);
             continue;
         }
-        let mut left = queued.instances.len();
+        let (mut left, before) = (queued.instances.len(), report.placements.len());
         for instance in &queued.instances {
             if report.placements.len() >= PLACEMENTS_MAX {
                 report.look_at(now);
@@ -38,6 +38,10 @@ pub(super) fn naive_cycle(view: &SchedulingView<'_>, now: Timestamp) -> CycleRep
             ground.take(&placement);
             report.placements.push(placement);
             left -= 1;
+        }
+        let spec = &queued.content.spec;
+        if spec.constraints.is_empty() && Need::of(view.state, queued.content).ports.is_empty() {
+            bring_together(&mut report.placements[before..]);
         }
         if left > 0 {
             report.wait(queued.app, left);
