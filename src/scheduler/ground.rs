@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{Accepted, AgentId, Pools, Reserved, Resources};
+use crate::domain::{Accepted, AgentId, Pools, PortRanges, Reserved, Resources};
 use crate::state::{AgentRow, Placement, Presence};
 
 use super::SchedulingView;
@@ -40,11 +40,20 @@ pub(super) struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     pub(super) fn of(view: &SchedulingView<'a>) -> Self {
+        Self::with(view, AgentRow::spare)
+    }
+
+    /// The same without ports, for those who ask for none: lists cost most of all that is spare.
+    pub(super) fn of_amounts(view: &SchedulingView<'a>) -> Self {
+        Self::with(view, spare_amounts)
+    }
+
+    fn with(view: &SchedulingView<'a>, spare_of: impl Fn(&AgentRow) -> Resources) -> Self {
         let state = view.state;
         let present = state.agents.values().filter(|agent| agent.presence == Presence::Registered);
         let plot = |agent: &'a AgentRow| Plot {
             agent,
-            spare: agent.spare(),
+            spare: spare_of(agent),
             pools: agent.pools(),
             is_excluded: agent.hindrances.tasks.is_some() || view.excluded.contains(&agent.info.id),
         };
@@ -62,5 +71,16 @@ impl<'a> Ground<'a> {
     /// Position of an agent.
     pub(super) fn position(&self, agent: &AgentId) -> Option<usize> {
         self.plots.binary_search_by(|plot| plot.agent.info.id.cmp(agent)).ok()
+    }
+}
+
+fn spare_amounts(agent: &AgentRow) -> Resources {
+    let (totals, used) = (&agent.info.totals, &agent.used);
+    Resources {
+        cpus: totals.cpus.minus(used.cpus),
+        mem: totals.mem.minus(used.mem),
+        disk: totals.disk.minus(used.disk),
+        gpus: totals.gpus.minus(used.gpus),
+        ports: PortRanges::default(),
     }
 }

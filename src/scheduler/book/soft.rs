@@ -60,7 +60,7 @@ impl Soft {
     pub(super) fn note(&mut self, fleet: &Fleet, siblings: &Counts, number: u32) {
         let found = self.candidates.binary_search_by_key(&number, |candidate| candidate.agent);
         let Some(candidate) = found.ok().and_then(|at| self.candidates.get_mut(at)) else { return };
-        self.judge.note_face(&candidate.face);
+        self.judge.note_face(&candidate.face, 1);
         if let Some(agent) = fleet.agent(number) {
             candidate.local =
                 self.judge.local(&candidate.face, agent.load(), number_of(siblings.get(number)));
