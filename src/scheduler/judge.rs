@@ -64,6 +64,13 @@ pub(super) struct Face {
     values: Vec<usize>,
 }
 
+impl Face {
+    /// Agents with the same numbers get the same points for what is shared out.
+    pub(super) fn values(&self) -> &[usize] {
+        &self.values
+    }
+}
+
 /// One reason for an agent, or against it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -135,6 +142,11 @@ impl Judge {
             }
         }
         Some(judge)
+    }
+
+    /// Whether it matters where instances are, of this app or of others, beyond the agent that is asked.
+    pub(super) fn counts(&self) -> bool {
+        !self.spreads.is_empty() || !self.affinities.is_empty()
     }
 
     /// Apps whose whereabouts matter.

@@ -163,6 +163,8 @@ pub(super) struct Fleet {
     /// A leaf per class: its root.
     pub(super) roots: Tree,
     pub(super) growth: Growth,
+    /// Agents that changed in any way, not only for the better.
+    pub(super) changes: Growth,
     /// Rises when classes are formed anew, or when nodes of trees get other positions.
     pub(super) era: u64,
     /// Classes no longer are as they should be.
@@ -404,11 +406,18 @@ impl Fleet {
         {
             self.roots.set(known.class, home.tree.root());
         }
+        self.note_change(agent);
     }
 
     /// Notes that somebody may like an agent better than before.
     pub(super) fn note_growth(&mut self, agent: u32) {
         self.growth.note(agent, self.agents.len());
+        self.note_change(agent);
+    }
+
+    /// Notes that somebody may like an agent better or less than before.
+    pub(super) fn note_change(&mut self, agent: u32) {
+        self.changes.note(agent, self.agents.len());
     }
 
     /// Notes it of everybody who has a value.

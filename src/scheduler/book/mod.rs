@@ -222,6 +222,9 @@ impl Book {
     fn judge(&mut self, place: u32) -> Option<Judge> {
         let (group, app) = self.groups.group(place)?;
         let mut judge = group.demand.as_ref()?.judge.clone()?;
+        if !judge.counts() {
+            return Some(judge);
+        }
         for agent in app.siblings.keys() {
             let count = number_of(app.siblings.get(agent));
             let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());
