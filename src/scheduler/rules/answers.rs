@@ -10,9 +10,12 @@ use crate::scheduler::fingerprint::ByText;
 /// The number of a fact that an agent does not have.
 const NO_VALUE: u32 = u32::MAX;
 
+/// What one rule objects to, by the value that an agent has, or lacks.
+type Known<'a> = ByText<Option<Cow<'a, str>>, Option<Arc<str>>>;
+
 /// What rules object to, each sentence made once for each value.
 pub(in crate::scheduler) struct Objections<'a> {
-    rules: Vec<(&'a Rule, ByText<Option<Cow<'a, str>>, Option<Arc<str>>>)>,
+    rules: Vec<(&'a Rule, Known<'a>)>,
 }
 
 impl<'a> Objections<'a> {

@@ -93,7 +93,7 @@ fn siblings(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> Vec<u32> 
     let mut agents: Vec<&AgentId> = tasks.filter(|task| task.is_live()).map(|task| &task.agent).collect();
     agents.sort_unstable();
     let mut agents = agents.into_iter().peekable();
-    let mut count = |plot: &Plot<'_>| {
+    let count = |plot: &Plot<'_>| {
         let id = &plot.agent.info.id;
         while agents.next_if(|agent| *agent < id).is_some() {}
         let mut own = 0;
@@ -102,7 +102,7 @@ fn siblings(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> Vec<u32> 
         }
         own
     };
-    ground.plots.iter().map(|plot| count(plot)).collect()
+    ground.plots.iter().map(count).collect()
 }
 
 /// All agents before the tasks of one content.
