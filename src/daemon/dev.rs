@@ -273,9 +273,7 @@ async fn any_failed(masters: &[RunningMaster]) -> ExitError {
 async fn stop_all(agents: Vec<DevAgent>, masters: Vec<RunningMaster>) {
     let agents = agents.into_iter().map(|agent| agent.running.stop());
     futures_util::future::join_all(agents).await;
-    for master in masters {
-        master.stop().await;
-    }
+    futures_util::future::join_all(masters.into_iter().map(RunningMaster::end)).await;
 }
 
 /// Ready once a leader and every agent are there.

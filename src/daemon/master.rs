@@ -163,6 +163,11 @@ impl RunningMaster {
     pub async fn stop(self) {
         let raft = self.raft.clone();
         self.on_raft_runtime(async move { raft.transfer_leadership().await }).await;
+        self.end().await;
+    }
+
+    /// Ends what was started, in order, and hands nothing over: for masters that all end together.
+    pub async fn end(self) {
         self.shutdown.cancel();
         let raft = self.raft.clone();
         let Self { tasks, accepting, raft_runtime, .. } = self;

@@ -125,10 +125,16 @@ fn fresh_leaves_a_running_dev_alone_and_stops_what_a_killed_one_left() {
 fn dev_goes_on_with_as_many_masters_as_its_directory_has() {
     for (made, other) in [("3", "1"), ("1", "3")] {
         let dev = Dev::new();
-        let (first, api) = dev.start(&["--runtime", "process", "--masters", made]);
+        let (mut first, api) = dev.start(&["--runtime", "process", "--masters", made]);
         eventually("ready", || get(&api, "/ping").filter(|answer| answer.status == 200));
         assert_eq!(put(&api, "/a", &json!({"cmd": "true", "instances": 0})).unwrap().status, 201);
-        assert_eq!(first.stop(Signal::INT), Some(0));
+        first.signal(Signal::INT);
+        assert_eq!(first.wait().code(), Some(0));
+        assert!(
+            !first.text().contains("WARN"),
+            "all go together, and nobody is waited for: {}",
+            first.text()
+        );
 
         let dir = dev.dir.path().join("state").to_string_lossy().into_owned();
         let words = ["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--data-dir", &dir];
