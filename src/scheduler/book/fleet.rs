@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use super::column::{Column, NO_VALUE};
 use super::growth::Growth;
-use super::index::{Index, print_of};
 use super::ports_offered::PortsOffered;
 use super::tree::{Node, Tree};
 use crate::domain::{Accepted, AgentId, AgentInfo, Constraint, Pools, Reserved, Resources, Scalar};
+use crate::scheduler::index::{Index, print_of};
 use crate::scheduler::rank;
 use crate::state::AgentRow;
 

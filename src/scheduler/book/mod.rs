@@ -18,11 +18,9 @@ mod follow;
 mod groups;
 mod growth;
 mod heap;
-mod index;
 mod line;
 #[cfg(test)]
 mod naive;
-mod names;
 mod ports_offered;
 mod search;
 mod soft;
@@ -35,10 +33,10 @@ use std::collections::BTreeSet;
 
 use self::fleet::Fleet;
 use self::groups::{Groups, number_of};
-use self::index::{Index, print_of};
 use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX};
+use super::index::{Index, print_of};
 use super::judge::Judge;
 use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Strategy, Timestamp};
 use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Table};

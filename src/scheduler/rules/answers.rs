@@ -1,73 +1,89 @@
 //! What rules say, found once for each value that agents have and not once for each agent.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Rule, Rules, Test};
 use crate::domain::{AgentInfo, HOSTNAME};
-use crate::scheduler::fingerprint::ByText;
+use crate::scheduler::names::Names;
 
 /// The number of a fact that an agent does not have.
 const NO_VALUE: u32 = u32::MAX;
 
-/// What one rule objects to, by the value that an agent has, or lacks.
-type Known<'a> = ByText<Option<Cow<'a, str>>, Option<Arc<str>>>;
-
 /// What rules object to, each sentence made once for each value.
 pub(in crate::scheduler) struct Objections<'a> {
-    rules: Vec<(&'a Rule, Known<'a>)>,
+    rules: Vec<(&'a Rule, Known)>,
+}
+
+/// What one rule objects to.
+#[derive(Default)]
+struct Known {
+    values: Names,
+    /// By number of the value.
+    objections: Vec<Option<Arc<str>>>,
+    /// Where the fact is not there.
+    to_absence: Option<Option<Arc<str>>>,
+}
+
+impl Known {
+    fn get(&mut self, rule: &Rule, agent: &AgentInfo) -> Option<Arc<str>> {
+        let object = || (!rule.allows(agent)).then(|| Arc::from(rule.objection(agent)));
+        // No two agents share a name: to remember these would save nothing.
+        if rule.constraint.fact() == HOSTNAME {
+            return object();
+        }
+        let Some(value) = rule.constraint.value_on(agent) else {
+            return self.to_absence.get_or_insert_with(object).clone();
+        };
+        let number = self.values.number(&value) as usize;
+        if number >= self.objections.len() {
+            self.objections.push(object());
+        }
+        self.objections.get(number).cloned().flatten()
+    }
 }
 
 impl<'a> Objections<'a> {
     /// Of all rules.
     pub(in crate::scheduler) fn of(rules: &'a Rules) -> Self {
-        Self { rules: rules.0.iter().map(|rule| (rule, ByText::default())).collect() }
+        Self { rules: rules.0.iter().map(|rule| (rule, Known::default())).collect() }
     }
 
     /// Of the rules that look at values alone.
     pub(in crate::scheduler) fn of_values(rules: &'a Rules) -> Self {
         let rules = rules.0.iter().filter(|rule| !rule.test.looks_at_instances());
-        Self { rules: rules.map(|rule| (rule, ByText::default())).collect() }
+        Self { rules: rules.map(|rule| (rule, Known::default())).collect() }
     }
 
     /// What stands against an agent, for people, with the position of each rule.
     pub(in crate::scheduler) fn against(
         &mut self,
-        agent: &'a AgentInfo,
+        agent: &AgentInfo,
     ) -> impl Iterator<Item = (usize, Arc<str>)> {
-        self.rules.iter_mut().enumerate().filter_map(|(at, (rule, known))| {
-            let object = || (!rule.allows(agent)).then(|| Arc::from(rule.objection(agent)));
-            // No two agents share a name: to remember these would save nothing.
-            if rule.constraint.fact() == HOSTNAME {
-                return Some((at, object()?));
-            }
-            let found = known.entry(rule.constraint.value_on(agent)).or_insert_with(object);
-            Some((at, Arc::clone(found.as_ref()?)))
-        })
+        let rules = self.rules.iter_mut().enumerate();
+        rules.filter_map(|(at, (rule, known))| Some((at, known.get(rule, agent)?)))
     }
 
     /// Whether nothing stands against an agent.
-    pub(in crate::scheduler) fn allow(&mut self, agent: &'a AgentInfo) -> bool {
+    pub(in crate::scheduler) fn allow(&mut self, agent: &AgentInfo) -> bool {
         self.against(agent).next().is_none()
     }
 }
 
 /// Answers of the rules that look at instances, of which one at a time is thought away.
-pub(in crate::scheduler) struct Counting<'a> {
+pub(in crate::scheduler) struct Counting {
     rules: Rules,
-    answers: Vec<Answers<'a>>,
+    answers: Vec<Answers>,
 }
 
 /// The answers of one rule.
 #[derive(Default)]
-struct Answers<'a> {
-    numbers: ByText<Cow<'a, str>, u32>,
-    values: Vec<Cow<'a, str>>,
+struct Answers {
+    values: Names,
     /// By number of the value, as far as they were asked for.
     known: Vec<Option<bool>>,
 }
 
-impl<'a> Counting<'a> {
+impl Counting {
     /// Of these rules, as they have counted so far.
     pub(in crate::scheduler) fn of(rules: &Rules) -> Self {
         let mut rules = rules.clone();
@@ -77,9 +93,9 @@ impl<'a> Counting<'a> {
     }
 
     /// Numbers of an agent's values, one for each rule.
-    pub(in crate::scheduler) fn face_of(&mut self, agent: &'a AgentInfo) -> impl Iterator<Item = u32> {
-        let of = |(rule, answers): (&Rule, &mut Answers<'a>)| {
-            rule.constraint.value_on(agent).map_or(NO_VALUE, |value| answers.number(value))
+    pub(in crate::scheduler) fn face_of(&mut self, agent: &AgentInfo) -> impl Iterator<Item = u32> {
+        let of = |(rule, answers): (&Rule, &mut Answers)| {
+            rule.constraint.value_on(agent).map_or(NO_VALUE, |value| answers.number(&value))
         };
         self.rules.0.iter().zip(&mut self.answers).map(of)
     }
@@ -91,10 +107,9 @@ impl<'a> Counting<'a> {
 
     /// Whether each rule holds for one more instance on an agent with this face.
     pub(in crate::scheduler) fn allow(&mut self, face: &[u32]) -> bool {
-        let holds = |((rule, answers), number): ((&Rule, &mut Answers<'_>), &u32)| {
-            let at = *number as usize;
-            let Some(value) = answers.values.get(at) else { return rule.test.allows_absence() };
-            match answers.known.get_mut(at) {
+        let holds = |((rule, answers), number): ((&Rule, &mut Answers), &u32)| {
+            let Some(value) = answers.values.text(*number) else { return rule.test.allows_absence() };
+            match answers.known.get_mut(*number as usize) {
                 Some(known) => *known.get_or_insert_with(|| rule.test.allows(value, &rule.tally)),
                 None => false,
             }
@@ -109,7 +124,7 @@ impl<'a> Counting<'a> {
     }
 
     /// Thinks an instance on an agent away, or back.
-    pub(in crate::scheduler) fn think(&mut self, agent: &'a AgentInfo, is_away: bool) {
+    pub(in crate::scheduler) fn think(&mut self, agent: &AgentInfo, is_away: bool) {
         if is_away {
             self.rules.forget(agent);
         } else {
@@ -119,7 +134,7 @@ impl<'a> Counting<'a> {
             match rule.test {
                 // Other values do not ask how many this one has.
                 Test::Unique | Test::MaxPer(_) => {
-                    let number = rule.constraint.value_on(agent).map(|value| answers.number(value));
+                    let number = rule.constraint.value_on(agent).map(|value| answers.number(&value));
                     let known = number.and_then(|number| answers.known.get_mut(number as usize));
                     known.into_iter().for_each(|known| *known = None);
                 }
@@ -136,15 +151,12 @@ impl<'a> Counting<'a> {
     }
 }
 
-impl<'a> Answers<'a> {
-    fn number(&mut self, value: Cow<'a, str>) -> u32 {
-        if let Some(number) = self.numbers.get(&value) {
-            return *number;
+impl Answers {
+    fn number(&mut self, value: &str) -> u32 {
+        let number = self.values.number(value);
+        if self.known.len() < self.values.len() {
+            self.known.push(None);
         }
-        let number = u32::try_from(self.values.len()).unwrap_or(NO_VALUE);
-        self.values.push(value.clone());
-        self.known.push(None);
-        self.numbers.insert(value, number);
         number
     }
 }

@@ -112,7 +112,7 @@ struct Field<'a> {
     siblings: &'a [u32],
     content: &'a crate::domain::AppVersion,
     judge: Option<Judge>,
-    counting: Counting<'a>,
+    counting: Counting,
     /// Who suits, but for rules that look at instances.
     candidates: Vec<Candidate>,
     /// What these rules look at, for one candidate after the other.
