@@ -18,6 +18,10 @@ use crate::state::AgentRow;
 /// each agent instead.
 const CLASSES_MAX: usize = 8_192;
 
+/// The log of changes is four times as long as that of growth: to weigh all agents anew, rules and facts, costs
+/// more than to put as many changed ones into a heap.
+const CHANGES_PER_AGENT: usize = 4;
+
 /// Values beyond so many per agent are leftovers of facts that changed; a new book forgets them.
 const VALUES_PER_AGENT_MAX: usize = 4;
 
@@ -417,7 +421,7 @@ impl Fleet {
 
     /// Notes that somebody may like an agent better or less than before.
     pub(super) fn note_change(&mut self, agent: u32) {
-        self.changes.note(agent, self.agents.len());
+        self.changes.note(agent, self.agents.len().saturating_mul(CHANGES_PER_AGENT));
     }
 
     /// Notes it of everybody who has a value.
