@@ -21,13 +21,13 @@ pub use self::obstacles::Obstacle;
 use self::obstacles::obstacles;
 use self::placed::placed;
 pub use self::placed::{Placed, Score};
-use super::ground::{Ground, Plot};
+use super::ground::{Ground, Plot, spare_amounts};
 use super::launch_queue::waiting_of;
 use super::matcher::Need;
 use super::rules::Objections;
-use super::{SchedulingView, Suspects, feasibility, ports};
+use super::{Suspects, feasibility, ports};
 use crate::domain::{AgentInfo, AppId, Resources, Strategy, Timestamp};
-use crate::state::{ClusterState, InstanceRow, Presence, TaskFailure};
+use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, TaskFailure};
 
 /// Running tasks whose place is explained; the rest of an app's tasks stand for the same reasons.
 pub const PLACED_MAX: usize = 10;
@@ -145,14 +145,11 @@ pub fn explain(
         state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
     let told = running.get(..PLACED_MAX).unwrap_or(&running);
     let mut contents = told.iter().filter_map(|row| state.content_of(row)).chain([content]);
-    let view = SchedulingView::without(state, suspects);
-    let ground = match contents.all(|content| content.spec.port_demands().is_empty()) {
-        true => Ground::of_amounts(&view),
-        false => Ground::of(&view),
-    };
+    let asks_no_ports = contents.all(|content| content.spec.port_demands().is_empty());
+    let spare_of = if asks_no_ports { spare_amounts } else { AgentRow::spare };
     let need = Need::of(state, content);
     let needs = need.resources(&[]);
-    let verdicts = verdicts(state, &need, &needs, suspects, &ground);
+    let (verdicts, ground) = verdicts(state, &need, &needs, suspects, spare_of);
     let is_waiting = !queued.is_empty();
     let placed = placed(state, app, told, &ground, cluster);
     Some(Explanation {
@@ -175,20 +172,19 @@ pub fn explain(
     })
 }
 
-/// What every agent says to one more instance.
-fn verdicts(
-    state: &ClusterState,
+/// What every agent says to one more instance, and what it has to spare: each is read once.
+fn verdicts<'a>(
+    state: &'a ClusterState,
     need: &Need,
     needs: &Resources,
     suspects: &Suspects,
-    ground: &Ground<'_>,
-) -> Verdicts {
+    spare_of: fn(&AgentRow) -> Resources,
+) -> (Verdicts, Ground<'a>) {
     let mut verdicts = Verdicts::default();
     verdicts.agents.reserve(state.agents.len());
     verdicts.lacks.reserve(state.agents.len());
     let mut objections = Objections::of(&need.rules);
-    // Both in id order.
-    let mut plots = ground.plots.iter().peekable();
+    let mut ground = Ground { plots: Vec::with_capacity(state.agents.len()) };
     for agent in state.agents.values() {
         let info = &agent.info;
         let lacks = &mut verdicts.lacks;
@@ -207,16 +203,18 @@ fn verdicts(
             lacks.push(Lack::Left);
         }
         lacks.extend(objections.against(info).map(|(at, objection)| Lack::Constraint(at, objection)));
-        match plots.next_if(|plot| plot.agent.info.id == info.id) {
+        let plot = Plot::of(agent, suspects.contains_key(&info.id), spare_of);
+        match &plot {
             Some(plot) if feasibility::is_kept_for_others(need, plot) => {
                 lacks.push(Lack::Role(feasibility::kept_for_others(need, plot)));
             }
             Some(plot) => lack_resources(need, needs, plot, lacks),
             None => {}
         }
+        ground.plots.extend(plot);
         verdicts.agents.push((Arc::clone(info), verdicts.lacks.len()));
     }
-    verdicts
+    (verdicts, ground)
 }
 
 fn lack_resources(need: &Need, needs: &Resources, plot: &Plot<'_>, lacks: &mut Vec<Lack>) {
