@@ -27,7 +27,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::hint::black_box;
 use std::time::Duration;
 
-use platformd::domain::InstanceId;
+use platformd::domain::{InstanceId, Strategy, Wishes};
 use platformd::scheduler::{Book, CycleReport, PLACEMENTS_MAX, Suspects, explain};
 use platformd::state::ClusterState;
 use platformd::testkit::{AppBuilder, an_app};
@@ -146,6 +146,22 @@ fn explaining(base: &Cluster) -> f64 {
     let app = an_app("/huge").cpus(100.0).constraint("rack", "UNLIKE", Some("r1"));
     cluster.put(&app);
     cluster.create(&app.id(), 1);
+    explaining_in(&cluster, &app)
+}
+
+/// Seconds to explain one app that runs 500 times, ten of them with the best other agents.
+fn explaining_places(base: &Cluster) -> f64 {
+    let mut cluster = base.clone();
+    let app = an_app("/runs").instances(500).constraint("hostname", "UNIQUE", None);
+    cluster.put(&app);
+    cluster.create(&app.id(), 500);
+    let report = cycle(&mut Book::default(), &cluster.state).0;
+    assert_eq!(report.placements.len(), 500);
+    cluster.launch(report);
+    explaining_in(&cluster, &app)
+}
+
+fn explaining_in(cluster: &Cluster, app: &AppBuilder) -> f64 {
     let one = || {
         let begun = processor_time();
         black_box(
@@ -204,6 +220,10 @@ fn everywhere(base: &Cluster) -> (Cluster, AppBuilder) {
         }
         cluster.launch(report);
     }
+}
+
+fn packed(app: AppBuilder) -> AppBuilder {
+    app.wish(Wishes { strategy: Some(Strategy::Binpack), ..Wishes::default() })
 }
 
 fn sizes(constrain: impl Fn(AppBuilder) -> AppBuilder, count: usize) -> Vec<AppBuilder> {
@@ -285,6 +305,11 @@ fn main() {
     show("UNIQUE, turns of one instance", &sizes(rule("hostname", "UNIQUE", None), 10), 1, 500);
     show("MAX_PER 2, turns of one instance", &sizes(rule("hostname", "MAX_PER", Some("2")), 10), 1, 500);
     show("plain, turns of one instance", &sizes(|app| app, 10), 1, 500);
+    // Few cycles: these may cost what there are agents.
+    show("packed", &sizes(packed, 8), full, 2);
+    show("soft: prefers a rack", &sizes(|app| app.prefer("rack", "r7", 20), 8), full, 2);
+    show("soft: spread over zones", &sizes(|app| app.spread("zone", 50, &[]), 8), full, 2);
+    show("packed, turns of one instance", &sizes(packed, 10), 1, 20);
     if chosen("plain among 4,800 classes") {
         let figures = [0, 1, 2].map(|at| {
             let mut cluster = clusters[at].clone();
@@ -317,9 +342,10 @@ fn main() {
         });
         line("a new book", figures);
     }
-    let singles: [Single; 4] = [
+    let singles: [Single; 5] = [
         ("one of 100 blocked apps, after growth", |cluster| time(recheck(cluster))),
         ("explain an app", |cluster| time(explaining(cluster))),
+        ("explain an app that runs", |cluster| time(explaining_places(cluster))),
         ("beside: the freest agent, by a scan", |cluster| per_second(scanning(cluster))),
         ("beside: ids into a hash map and out", |cluster| per_second(counting(cluster))),
     ];

@@ -1,5 +1,6 @@
 //! Facts of an agent that constraints look at, and Mesos' text form of them.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -39,6 +40,14 @@ impl AttributeValue {
             }
         }
         parse_thousandths(raw).map_or_else(|| Self::Text(raw.to_owned()), Self::Scalar)
+    }
+
+    /// As constraints compare it: its `Display`, which texts need not be copied for.
+    pub fn rendered(&self) -> Cow<'_, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            _ => Cow::Owned(self.to_string()),
+        }
     }
 }
 

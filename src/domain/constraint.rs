@@ -1,5 +1,6 @@
 //! Placement rules over facts of agents, as data. Judged by the scheduler.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -23,7 +24,7 @@ pub struct Constraint {
 impl Constraint {
     /// What an agent has in the field, as rules compare it; nothing where it has no such fact.
     /// Source: spec 4.1.
-    pub fn value_on(&self, agent: &AgentInfo) -> Option<String> {
+    pub fn value_on<'a>(&self, agent: &'a AgentInfo) -> Option<Cow<'a, str>> {
         attribute_on(&self.field, agent)
     }
 
@@ -44,10 +45,10 @@ fn fact_of(field: &str) -> &str {
 }
 
 /// What an agent has in the field of a rule, as rules compare it; nothing where it has no such fact.
-pub fn attribute_on(field: &str, agent: &AgentInfo) -> Option<String> {
+pub fn attribute_on<'a>(field: &str, agent: &'a AgentInfo) -> Option<Cow<'a, str>> {
     match fact_of(field) {
-        HOSTNAME => Some(agent.hostname.clone()),
-        name => agent.attributes.get(name).map(AttributeValue::to_string),
+        HOSTNAME => Some(Cow::Borrowed(&agent.hostname)),
+        name => agent.attributes.get(name).map(AttributeValue::rendered),
     }
 }
 

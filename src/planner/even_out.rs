@@ -91,7 +91,8 @@ impl<'a> Groups<'a> {
     fn place_of(&self, state: &ClusterState, row: &InstanceRow) -> Place {
         let task = row.task.as_ref().filter(|task| task.is_live());
         let agent = task.and_then(|task| state.agents.get(&task.agent));
-        self.rules.iter().map(|(rule, _)| agent.and_then(|agent| rule.value_on(&agent.info))).collect()
+        let value_of = |rule: &Constraint| Some(rule.value_on(&agent?.info)?.into_owned());
+        self.rules.iter().map(|(rule, _)| value_of(rule)).collect()
     }
 }
 

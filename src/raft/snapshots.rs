@@ -260,7 +260,7 @@ fn read_parts(file: &mut impl Read, body: u64) -> io::Result<ClusterState> {
         match &mut unpacking {
             Some(unpacking) => unpacking.add(&part).map_err(|error| io::Error::other(error.source))?,
             None => {
-                unpacking = Some(Unpacking::begin(&part).map_err(|error| io::Error::other(error.source))?)
+                unpacking = Some(Unpacking::begin(&part).map_err(|error| io::Error::other(error.source))?);
             }
         }
     }

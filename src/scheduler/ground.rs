@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{Accepted, AgentId, Pools, Reserved, Resources};
+use crate::domain::{Accepted, AgentId, Pools, PortRanges, Reserved, Resources};
 use crate::state::{AgentRow, Placement, Presence};
 
 use super::SchedulingView;
@@ -19,7 +19,23 @@ pub(super) struct Plot<'a> {
     pub(super) is_excluded: bool,
 }
 
-impl Plot<'_> {
+impl<'a> Plot<'a> {
+    /// Of an agent that can be reached, with what `spare_of` says: lists of ports cost most of all that is
+    /// spare, and [`spare_amounts`] is enough for those who ask for none.
+    pub(super) fn of(
+        agent: &'a AgentRow,
+        is_excluded: bool,
+        spare_of: impl Fn(&AgentRow) -> Resources,
+    ) -> Option<Self> {
+        let plot = || Self {
+            agent,
+            spare: spare_of(agent),
+            pools: agent.pools(),
+            is_excluded: is_excluded || agent.hindrances.tasks.is_some(),
+        };
+        (agent.presence == Presence::Registered).then(plot)
+    }
+
     /// What an app with these roles may use of what is spare.
     pub(super) fn open_to(&self, accepted: &Accepted) -> Cow<'_, Resources> {
         Pools::open_of(self.pools.as_ref(), &self.spare, accepted)
@@ -40,15 +56,11 @@ pub(super) struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     pub(super) fn of(view: &SchedulingView<'a>) -> Self {
-        let state = view.state;
-        let present = state.agents.values().filter(|agent| agent.presence == Presence::Registered);
-        let plot = |agent: &'a AgentRow| Plot {
-            agent,
-            spare: agent.spare(),
-            pools: agent.pools(),
-            is_excluded: agent.hindrances.tasks.is_some() || view.excluded.contains(&agent.info.id),
+        let plot = |agent: &'a AgentRow| {
+            let is_excluded = view.excluded.contains(&agent.info.id);
+            Plot::of(agent, is_excluded, AgentRow::spare)
         };
-        Self { plots: present.map(|agent| plot(agent)).collect() }
+        Self { plots: view.state.agents.values().filter_map(|agent| plot(agent)).collect() }
     }
 
     /// Takes what a placement needs out of what its agent has to spare.
@@ -62,5 +74,17 @@ impl<'a> Ground<'a> {
     /// Position of an agent.
     pub(super) fn position(&self, agent: &AgentId) -> Option<usize> {
         self.plots.binary_search_by(|plot| plot.agent.info.id.cmp(agent)).ok()
+    }
+}
+
+/// What an agent has to spare, but for ports.
+pub(super) fn spare_amounts(agent: &AgentRow) -> Resources {
+    let (totals, used) = (&agent.info.totals, &agent.used);
+    Resources {
+        cpus: totals.cpus.minus(used.cpus),
+        mem: totals.mem.minus(used.mem),
+        disk: totals.disk.minus(used.disk),
+        gpus: totals.gpus.minus(used.gpus),
+        ports: PortRanges::default(),
     }
 }

@@ -3,6 +3,7 @@
 //! Points are in thousandths. The sum decides; of equal ones the greater lot, then the smaller id.
 //! What only an agent's facts decide is worked out once for each ([`Judge::face_of`]).
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::Test;
@@ -61,6 +62,13 @@ pub(super) struct Face {
     fixed: i64,
     /// Number of its value for each spread.
     values: Vec<usize>,
+}
+
+impl Face {
+    /// Agents with the same numbers get the same points for what is shared out.
+    pub(super) fn values(&self) -> &[usize] {
+        &self.values
+    }
 }
 
 /// One reason for an agent, or against it.
@@ -136,6 +144,11 @@ impl Judge {
         Some(judge)
     }
 
+    /// Whether it matters where instances are, of this app or of others, beyond the agent that is asked.
+    pub(super) fn counts(&self) -> bool {
+        !self.spreads.is_empty() || !self.affinities.is_empty()
+    }
+
     /// Apps whose whereabouts matter.
     pub(super) fn others(&self) -> impl Iterator<Item = &AppId> {
         self.affinities.iter().map(|near| &near.app)
@@ -149,17 +162,17 @@ impl Judge {
         }
     }
 
-    /// One more instance of the app itself is on an agent with this face.
-    pub(super) fn note_face(&mut self, face: &Face) {
+    /// So many more instances of the app itself are on an agent with this face.
+    pub(super) fn note_face(&mut self, face: &Face, more: i64) {
         for (shares, value) in self.spreads.iter_mut().zip(&face.values) {
-            shares.add(*value, 1);
+            shares.add(*value, more);
         }
     }
 
     /// Another app has an instance on an agent.
     pub(super) fn note_other(&mut self, app: &AppId, agent: &AgentInfo) {
         for near in self.affinities.iter_mut().filter(|near| near.app == *app) {
-            near.values.extend(attribute_on(&near.attribute, agent));
+            near.values.extend(attribute_on(&near.attribute, agent).map(Cow::into_owned));
         }
     }
 
@@ -253,7 +266,7 @@ impl Near {
         if self.values.is_empty() {
             return 0;
         }
-        let is_near = attribute_on(&self.attribute, agent).is_some_and(|value| self.values.contains(&value));
+        let is_near = attribute_on(&self.attribute, agent).is_some_and(|value| self.values.contains(&*value));
         if is_near { self.weight * POINT } else { 0 }
     }
 }
@@ -263,7 +276,7 @@ impl Shares {
         let mut shares =
             Self { wish, values: BTreeMap::new(), counts: Vec::new(), percents: Vec::new(), elsewhere: 0 };
         for target in shares.wish.targets.clone() {
-            let value = shares.number(target.value);
+            let value = shares.number(&target.value);
             if let Some(percent) = shares.percents.get_mut(value) {
                 *percent = Some(i64::from(target.percent));
             }
@@ -271,18 +284,19 @@ impl Shares {
         shares
     }
 
-    fn number(&mut self, value: String) -> usize {
-        let next = self.values.len();
-        let number = *self.values.entry(value).or_insert(next);
-        if number == next {
-            self.counts.push(0);
-            self.percents.push(None);
+    fn number(&mut self, value: &str) -> usize {
+        if let Some(number) = self.values.get(value) {
+            return *number;
         }
+        let number = self.values.len();
+        self.values.insert(value.to_owned(), number);
+        self.counts.push(0);
+        self.percents.push(None);
         number
     }
 
     fn number_on(&mut self, agent: &AgentInfo) -> usize {
-        attribute_on(&self.wish.attribute, agent).map_or(NO_VALUE, |value| self.number(value))
+        attribute_on(&self.wish.attribute, agent).map_or(NO_VALUE, |value| self.number(&value))
     }
 
     fn add(&mut self, value: usize, more: i64) {

@@ -35,8 +35,21 @@ impl Queued<'_> {
 /// Everything that waits, grouped by content so that its demand is judged once; the group
 /// whose first instance waits longest comes first. Instances of removed apps wait for nothing.
 pub fn waiting(state: &ClusterState, now: Timestamp) -> Vec<Queued<'_>> {
+    grouped(state, state.instances.values().map(|row| &**row), now)
+}
+
+/// The same of one app alone; costs what the app has.
+pub(super) fn waiting_of<'a>(state: &'a ClusterState, app: &'a AppId, now: Timestamp) -> Vec<Queued<'a>> {
+    grouped(state, state.instances_of(app), now)
+}
+
+fn grouped<'a>(
+    state: &'a ClusterState,
+    rows: impl Iterator<Item = &'a InstanceRow>,
+    now: Timestamp,
+) -> Vec<Queued<'a>> {
     let mut groups: BTreeMap<(&AppId, SpecVersion), Vec<&InstanceRow>> = BTreeMap::new();
-    for row in state.instances.values().filter(|row| row.is_waiting()) {
+    for row in rows.filter(|row| row.is_waiting()) {
         groups.entry((&row.app, row.version)).or_default().push(row);
     }
     let mut queue: Vec<Queued<'_>> = groups

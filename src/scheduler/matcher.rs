@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::ports;
 use super::rules::Rules;
 use crate::domain::{
-    Accepted, AgentId, AppId, AppVersion, InstanceId, PortDemand, PortRanges, Resources, RunSpec, Scalar,
+    Accepted, AgentId, AppId, AppVersion, PortDemand, PortRanges, Resources, RunSpec, Scalar,
 };
 use crate::state::ClusterState;
 
@@ -66,12 +66,6 @@ impl Need {
             rules: Rules::default(),
             left: BTreeSet::new(),
         }
-    }
-
-    /// The same as if one instance had no place yet.
-    pub(super) fn without(state: &ClusterState, content: &AppVersion, instance: &InstanceId) -> Self {
-        let left = left_by(state, &content.app);
-        Self { rules: Rules::of(state, content, Some(instance)), left, ..Self::without_rules(&content.spec) }
     }
 }
 

@@ -13,10 +13,12 @@ mod explain;
 mod feasibility;
 mod fingerprint;
 mod ground;
+mod index;
 mod judge;
 mod launch_queue;
 mod matcher;
 mod misplaced;
+mod names;
 mod offers;
 mod ports;
 mod rank;
@@ -34,6 +36,6 @@ pub use misplaced::{load, misplaced, share};
 pub use offers::{Offers, Withheld, make_offers};
 pub use rejection::Reason;
 pub use verdicts::{
-    Amount, Change, Explanation, Held, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, explain,
+    Amount, Change, Explanation, Held, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, Verdicts, explain,
 };
 pub use view::{SchedulingView, Suspects, Suspicion};

@@ -3,10 +3,16 @@
 //! [`Rules`] are one content's, ready to be judged, with a tally for each rule that looks at
 //! other instances. Source: spec 4; the table of `tests` is spec 4.4.
 
-use std::collections::BTreeMap;
+mod answers;
+mod tally;
 
+pub(super) use self::answers::{Counting, Objections};
+use self::tally::Tally;
 use crate::domain::{AgentInfo, AppVersion, Constraint, InstanceId, Operator, Pattern};
 use crate::state::{ClusterState, InstanceRow, Placement, TaskRow};
+
+/// Values that one sentence names at most; of more it says how many there are.
+const VALUES_TOLD_MAX: usize = 20;
 
 /// All rules of one content; each has to hold.
 #[derive(Clone, Debug, Default)]
@@ -40,15 +46,6 @@ pub(super) enum Test {
     },
     /// Evenly over whatever values there are.
     Evenly,
-}
-
-/// Where the app's instances are, by value.
-#[derive(Clone, Debug, Default)]
-struct Tally {
-    /// Values in use, with how many instances each has.
-    counts: BTreeMap<String, u64>,
-    /// Value of the instance that was placed first.
-    first: Option<String>,
 }
 
 impl Rules {
@@ -93,7 +90,7 @@ impl Rules {
     pub(super) fn note(&mut self, agent: &AgentInfo) {
         for rule in self.0.iter_mut().filter(|rule| rule.test.looks_at_instances()) {
             if let Some(value) = rule.constraint.value_on(agent) {
-                rule.tally.add(value);
+                rule.tally.add(&value);
             }
         }
     }
@@ -115,11 +112,6 @@ impl Rules {
     /// For people: the first rule that does not hold, and what stands against it.
     pub(super) fn objection(&self, agent: &AgentInfo) -> Option<String> {
         self.0.iter().find(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))
-    }
-
-    /// For people: what stands against one rule, by its position, there.
-    pub(super) fn objection_of(&self, at: usize, agent: &AgentInfo) -> Option<String> {
-        self.0.get(at).filter(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))
     }
 
     /// For people: what a new agent has to have for every rule to hold; nothing when no agent
@@ -177,12 +169,10 @@ impl Rule {
                 format!("{}: {field} {value:?} has {has} already", self.constraint)
             }
             Test::Groups { .. } | Test::Evenly => {
-                let others: Vec<String> =
-                    self.tally.counts.iter().map(|(value, count)| format!("{value:?}: {count}")).collect();
-                format!("{}: {field} {value:?} has {has} of {}", self.constraint, others.join(", "))
+                format!("{}: {field} {value:?} has {has} of {}", self.constraint, self.tally.told())
             }
             Test::Cluster(None) => {
-                let first = self.tally.first.as_deref().unwrap_or_default();
+                let first = self.tally.first().unwrap_or_default();
                 format!("{}: {field} is {value:?}, the others are on {first:?}", self.constraint)
             }
             _ => format!("{}: {field} is {value:?}", self.constraint),
@@ -205,7 +195,7 @@ impl Rule {
         Wish::Fact(match &self.test {
             Test::Never | Test::MaxPer(0) => return Wish::Impossible,
             Test::Cluster(Some(value)) | Test::Is(value) => format!("{field} {value:?}"),
-            Test::Cluster(None) => match &self.tally.first {
+            Test::Cluster(None) => match self.tally.first() {
                 Some(first) => format!("{field} {first:?}"),
                 None => format!("some {field}"),
             },
@@ -220,10 +210,14 @@ impl Rule {
     /// Which values have room, or, where new ones are welcome, which have none.
     fn wish_for_room(&self) -> Wish {
         let field = &self.constraint.field;
-        let (open, full): (Vec<&String>, Vec<&String>) =
-            self.tally.counts.keys().partition(|value| self.test.allows(value, &self.tally));
-        let list = |values: &[&String], word: &str| {
-            values.iter().map(|value| format!("{value:?}")).collect::<Vec<_>>().join(word)
+        let (open, full): (Vec<&str>, Vec<&str>) =
+            self.tally.values().partition(|value| self.test.allows(value, &self.tally));
+        let list = |values: &[&str], word: &str| {
+            let mut told: Vec<String> =
+                values.iter().take(VALUES_TOLD_MAX).map(|value| format!("{value:?}")).collect();
+            let left_out = values.len().saturating_sub(told.len());
+            told.extend((left_out > 0).then(|| format!("{left_out} more")));
+            told.join(word)
         };
         // No attribute holds a line break, so this one is new.
         let takes_new = self.test.allows("\n", &self.tally);
@@ -279,7 +273,7 @@ impl Test {
             Self::Never => false,
             Self::Unique => tally.count(value) == 0,
             Self::Cluster(Some(wanted)) | Self::Is(wanted) => value == wanted,
-            Self::Cluster(None) => tally.first.as_deref().is_none_or(|first| first == value),
+            Self::Cluster(None) => tally.first().is_none_or(|first| first == value),
             Self::Like(pattern) => pattern.matches(value),
             Self::Unlike(pattern) => !pattern.matches(value),
             Self::MaxPer(most) => tally.count(value) < *most,
@@ -296,43 +290,6 @@ fn rendered(operand: &str) -> String {
         [whole, rest].iter().all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
     };
     if is_number() { crate::domain::AttributeValue::parse(operand).to_string() } else { operand.to_owned() }
-}
-
-impl Tally {
-    fn add(&mut self, value: String) {
-        self.first.get_or_insert_with(|| value.clone());
-        *self.counts.entry(value).or_default() += 1;
-    }
-
-    fn remove(&mut self, value: &str) {
-        if let Some(count) = self.counts.get_mut(value) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(value);
-            }
-        }
-    }
-
-    fn count(&self, value: &str) -> u64 {
-        self.counts.get(value).copied().unwrap_or(0)
-    }
-
-    /// GROUP_BY with a number: at most so many values, each with an even share of the
-    /// instances and the remainder one each. Groups do not wait for one another. Source: spec 4.3.
-    fn has_room_in(&self, value: &str, groups: u64, instances: u64) -> bool {
-        let (share, remainder) = (instances / groups, instances % groups);
-        let Some(count) = self.counts.get(value).copied() else {
-            return u64::try_from(self.counts.len()).is_ok_and(|used| used < groups);
-        };
-        let beyond: u64 = self.counts.values().map(|count| count.saturating_sub(share)).sum();
-        count < share || (count == share && beyond < remainder)
-    }
-
-    /// GROUP_BY without a number: a new value, or one that has the fewest. Source: spec 4.3.
-    fn is_least_used(&self, value: &str) -> bool {
-        let least = self.counts.values().min().copied().unwrap_or(0);
-        self.counts.get(value).is_none_or(|count| *count == least)
-    }
 }
 
 #[cfg(test)]

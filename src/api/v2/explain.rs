@@ -8,7 +8,7 @@ use crate::api::app_path::{AppPath, PathId};
 use crate::api::context::Context;
 use crate::api::error::ApiError;
 use crate::api::extract::Query;
-use crate::api::wire::explain::explanation_json;
+use crate::api::wire::explain::ExplanationBody;
 use crate::scheduler;
 
 /// `GET /v2/apps/{id}/explain`; an app that is itself called so is shown instead.
@@ -24,5 +24,5 @@ pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Resul
     let explain = |app| scheduler::explain(&view, &app, &suspects, now, context.strategy);
     let explanation = id.app().and_then(explain);
     let explanation = explanation.ok_or_else(|| ApiError::missing_app(id.as_str()))?;
-    Ok(Json(explanation_json(&explanation)).into_response())
+    Ok(Json(ExplanationBody::of(&explanation)).into_response())
 }

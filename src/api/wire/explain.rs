@@ -1,6 +1,9 @@
 //! Why an app is, or is not, where it could be; ours, Marathon had nothing like it.
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
 use super::app;
 use crate::domain::Resources;
@@ -9,14 +12,39 @@ use crate::scheduler::{Change, Explanation, Held, Lack, Part, Placed, Score, Ver
 /// Verdicts in one answer; obstacles and changes tell of all agents however many there are.
 pub const VERDICTS_MAX: usize = 1_000;
 
-/// `GET /v2/apps/{id}/explain`.
-pub fn explanation_json(explanation: &Explanation) -> Value {
+/// `GET /v2/apps/{id}/explain`. What there is most of, the verdicts, is written straight from where it lies.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplanationBody<'a> {
+    #[serde(flatten)]
+    summary: Map<String, Value>,
+    verdicts: Vec<VerdictBody<'a>>,
+    verdicts_left_out: usize,
+    placed: Vec<Value>,
+    placed_left_out: usize,
+}
+
+impl<'a> ExplanationBody<'a> {
+    /// The answer that tells this.
+    pub fn of(explanation: &'a Explanation) -> Self {
+        let verdicts = &explanation.verdicts;
+        // Who suits comes last: the question is why nobody does.
+        let others = verdicts.iter().filter(|verdict| !verdict.suits());
+        let shown = others.chain(verdicts.iter().filter(Verdict::suits)).take(VERDICTS_MAX);
+        Self {
+            summary: summary_json(explanation),
+            verdicts: shown.map(VerdictBody::of).collect(),
+            verdicts_left_out: verdicts.len().saturating_sub(VERDICTS_MAX),
+            placed: explanation.placed.iter().map(placed_json).collect(),
+            placed_left_out: explanation.placed_left_out,
+        }
+    }
+}
+
+/// The same without the agents one by one.
+pub(super) fn summary_json(explanation: &Explanation) -> Map<String, Value> {
     let verdicts = &explanation.verdicts;
-    // Who suits comes last: the question is why nobody does.
-    let (suits, others): (Vec<&Verdict>, Vec<&Verdict>) =
-        verdicts.iter().partition(|verdict| verdict.lacks.is_empty());
-    let shown = others.into_iter().chain(suits).take(VERDICTS_MAX);
-    json!({
+    let summary = json!({
         "index": explanation.index,
         "app": explanation.app.as_str(),
         "wanted": explanation.wanted,
@@ -32,14 +60,14 @@ pub fn explanation_json(explanation: &Explanation) -> Value {
         "obstacles": explanation.obstacles.iter().map(|obstacle| json!({
             "lacks": obstacle.lacks,
             "agents": obstacle.agents,
-            "nearest": verdicts.get(obstacle.nearest).map(verdict_json),
+            "nearest": verdicts.get(obstacle.nearest).map(VerdictBody::of),
         })).collect::<Vec<_>>(),
         "changes": explanation.changes.iter().map(change_json).collect::<Vec<_>>(),
-        "verdicts": shown.map(verdict_json).collect::<Vec<_>>(),
-        "verdictsLeftOut": verdicts.len().saturating_sub(VERDICTS_MAX),
-        "placed": explanation.placed.iter().map(placed_json).collect::<Vec<_>>(),
-        "placedLeftOut": explanation.placed_left_out,
-    })
+    });
+    match summary {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }
 
 fn held_json(held: &Held) -> Value {
@@ -61,29 +89,54 @@ fn needs_json(needs: &Resources, ports: usize) -> Value {
     })
 }
 
-fn verdict_json(verdict: &Verdict) -> Value {
-    json!({
-        "agent": verdict.agent.as_str(),
-        "hostname": verdict.hostname,
-        "suits": verdict.lacks.is_empty(),
-        "lacks": verdict.lacks.iter().map(lack_json).collect::<Vec<_>>(),
-    })
+#[derive(Serialize)]
+struct VerdictBody<'a> {
+    agent: &'a str,
+    hostname: &'a str,
+    suits: bool,
+    lacks: Vec<LackBody<'a>>,
 }
 
-fn lack_json(lack: &Lack) -> Value {
-    let (what, why) = (lack.name(), lack.sentence());
-    match lack {
-        Lack::Amount(_, needed, spare) => json!({
-            "what": what,
-            "why": why,
-            "needed": needed.to_f64(),
-            "spare": spare.to_f64(),
-            "short": needed.minus(*spare).to_f64(),
-        }),
-        Lack::Ports { needed, spare, taken } => {
-            json!({ "what": what, "why": why, "needed": needed, "spare": spare, "taken": taken })
+impl<'a> VerdictBody<'a> {
+    fn of(verdict: Verdict<'a>) -> Self {
+        Self {
+            agent: verdict.agent.id.as_str(),
+            hostname: &verdict.agent.hostname,
+            suits: verdict.suits(),
+            lacks: verdict.lacks.iter().map(LackBody::of).collect(),
         }
-        _ => json!({ "what": what, "why": why }),
+    }
+}
+
+#[derive(Serialize)]
+struct LackBody<'a> {
+    what: Cow<'static, str>,
+    why: String,
+    #[serde(flatten)]
+    numbers: Option<Numbers<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Numbers<'a> {
+    Amount { needed: f64, spare: f64, short: f64 },
+    Ports { needed: usize, spare: u32, taken: &'a [u16] },
+}
+
+impl<'a> LackBody<'a> {
+    fn of(lack: &'a Lack) -> Self {
+        let numbers = match lack {
+            Lack::Amount(_, needed, spare) => Some(Numbers::Amount {
+                needed: needed.to_f64(),
+                spare: spare.to_f64(),
+                short: needed.minus(*spare).to_f64(),
+            }),
+            Lack::Ports { needed, spare, taken } => {
+                Some(Numbers::Ports { needed: *needed, spare: *spare, taken })
+            }
+            _ => None,
+        };
+        Self { what: lack.name(), why: lack.sentence(), numbers }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::decode::AppError;
-use super::explain::explanation_json;
+use super::explain::summary_json;
 use super::reader::{Fields, Item, Problems, text_at, whole_at};
 use crate::control::{ADDED_MAX, Addition};
 use crate::domain::validate::INSTANCES_MAX;
@@ -218,15 +218,10 @@ pub(super) fn place_json(spot: &Spot) -> Value {
 
 /// As `explain` says it, without the agents one by one.
 fn wait_json(wait: &Wait, index: u64) -> Value {
-    let mut value = explanation_json(&wait.why);
-    if let Some(fields) = value.as_object_mut() {
-        for name in ["verdicts", "verdictsLeftOut", "placed", "placedLeftOut"] {
-            fields.remove(name);
-        }
-        fields.insert("index".to_owned(), json!(index));
-        fields.insert("waitingBefore".to_owned(), json!(wait.before));
-    }
-    value
+    let mut fields = summary_json(&wait.why);
+    fields.insert("index".to_owned(), json!(index));
+    fields.insert("waitingBefore".to_owned(), json!(wait.before));
+    Value::Object(fields)
 }
 
 fn free_json(free: &Free) -> Value {

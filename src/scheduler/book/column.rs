@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::names::Names;
 use crate::domain::{AgentInfo, Constraint, HOSTNAME};
+use crate::scheduler::names::Names;
 use crate::scheduler::rules::Test;
 
 /// The number of no value: the agent has no such fact.

@@ -7,16 +7,20 @@ use std::sync::Arc;
 
 use super::column::{Column, NO_VALUE};
 use super::growth::Growth;
-use super::index::{Index, print_of};
 use super::ports_offered::PortsOffered;
 use super::tree::{Node, Tree};
 use crate::domain::{Accepted, AgentId, AgentInfo, Constraint, Pools, Reserved, Resources, Scalar};
+use crate::scheduler::index::{Index, print_of};
 use crate::scheduler::rank;
 use crate::state::AgentRow;
 
 /// More classes than this cost more than they save; then the fact with the most values is asked of
 /// each agent instead.
 const CLASSES_MAX: usize = 8_192;
+
+/// The log of changes is four times as long as that of growth: to weigh all agents anew, rules and facts, costs
+/// more than to put as many changed ones into a heap.
+const CHANGES_PER_AGENT: usize = 4;
 
 /// Values beyond so many per agent are leftovers of facts that changed; a new book forgets them.
 const VALUES_PER_AGENT_MAX: usize = 4;
@@ -163,6 +167,8 @@ pub(super) struct Fleet {
     /// A leaf per class: its root.
     pub(super) roots: Tree,
     pub(super) growth: Growth,
+    /// Agents that changed in any way, not only for the better.
+    pub(super) changes: Growth,
     /// Rises when classes are formed anew, or when nodes of trees get other positions.
     pub(super) era: u64,
     /// Classes no longer are as they should be.
@@ -404,11 +410,18 @@ impl Fleet {
         {
             self.roots.set(known.class, home.tree.root());
         }
+        self.note_change(agent);
     }
 
     /// Notes that somebody may like an agent better than before.
     pub(super) fn note_growth(&mut self, agent: u32) {
         self.growth.note(agent, self.agents.len());
+        self.note_change(agent);
+    }
+
+    /// Notes that somebody may like an agent better or less than before.
+    pub(super) fn note_change(&mut self, agent: u32) {
+        self.changes.note(agent, self.agents.len().saturating_mul(CHANGES_PER_AGENT));
     }
 
     /// Notes it of everybody who has a value.

@@ -228,6 +228,7 @@ impl Book {
             }
             // Fewer instances of the app are there: it is better for the app than it was.
             was.agent.into_iter().for_each(|agent| self.fleet.note_growth(agent));
+            is.agent.into_iter().for_each(|agent| self.fleet.note_change(agent));
         }
         if was == is && !self.groups.asks_seniority(app) {
             return;

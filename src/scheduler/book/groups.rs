@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::counts::Counts;
 use super::demand::Demand;
 use super::line::{Line, Ticket, Waiter};
-use super::names::Names;
 use super::turn::Progress;
 use crate::domain::{AppId, InstanceId, SpecVersion, Timestamp};
+use crate::scheduler::names::Names;
 use crate::state::{AppRow, InstanceRow};
 
 /// Weight of an instance that moves away: more than an agent has instances of one app, so that

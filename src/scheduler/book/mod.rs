@@ -18,11 +18,9 @@ mod follow;
 mod groups;
 mod growth;
 mod heap;
-mod index;
 mod line;
 #[cfg(test)]
 mod naive;
-mod names;
 mod ports_offered;
 mod search;
 mod soft;
@@ -35,10 +33,10 @@ use std::collections::BTreeSet;
 
 use self::fleet::Fleet;
 use self::groups::{Groups, number_of};
-use self::index::{Index, print_of};
 use self::line::Waiter;
 use self::turn::{Progress, Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX, bring_together};
+use super::index::{Index, print_of};
 use super::judge::Judge;
 use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Strategy, Timestamp};
 use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Placement, Table};
@@ -251,6 +249,9 @@ impl Book {
     fn judge(&mut self, place: u32) -> Option<Judge> {
         let (group, app) = self.groups.group(place)?;
         let mut judge = group.demand.as_ref()?.judge.clone()?;
+        if !judge.counts() {
+            return Some(judge);
+        }
         for agent in app.siblings.keys() {
             let count = number_of(app.siblings.get(agent));
             let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());

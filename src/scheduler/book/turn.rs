@@ -11,7 +11,7 @@ use super::demand::Demand;
 use super::fleet::Fleet;
 use super::groups::MOVING;
 use super::search::{Met, best_at_level, best_of, is_by_class};
-use super::soft::Soft;
+use super::soft::{Crowds, Soft};
 use super::tally::Seniority;
 use super::walk::Walk;
 use crate::domain::{InstanceId, TaskId, Timestamp};
@@ -42,6 +42,8 @@ pub(super) struct Progress {
     walks: BTreeMap<u32, Walk>,
     /// The level of the last search that found somebody; the next one there begins a walk.
     searched: Option<u32>,
+    /// For contents with soft wishes: who may be chosen.
+    crowds: Option<Crowds>,
 }
 
 /// A turn under way.
@@ -76,13 +78,18 @@ impl<'a> Turn<'a> {
             }
             Some(progress)
         });
-        let progress = known.unwrap_or_default();
+        let mut progress = known.unwrap_or_default();
         let Some(judge) = judge else {
             return Self { fleet, demand, siblings, progress, soft: None, is_over: is_nobodys };
         };
         // Of earlier turns only counts whether nobody suited, and nobody grew since.
         let is_over = is_nobodys || progress.level == NOBODY;
-        let soft = (!is_over).then(|| Soft::start(judge, fleet, demand, siblings));
+        let crowds = progress.crowds.take();
+        if is_over {
+            let progress = Progress { crowds, ..Progress::default() };
+            return Self { fleet, demand, siblings, progress, soft: None, is_over };
+        }
+        let soft = Some(Soft::start(judge, fleet, demand, siblings, crowds));
         Self { fleet, demand, siblings, progress: Progress::default(), soft, is_over }
     }
 
@@ -102,7 +109,7 @@ impl<'a> Turn<'a> {
         self.siblings.step(agent, true);
         self.fleet.settle(agent);
         if let Some(soft) = &mut self.soft {
-            soft.note(self.fleet, self.siblings, agent);
+            soft.note(self.fleet, self.demand, self.siblings, agent);
             return Some((agent, placement));
         }
         self.progress.look_again(self.fleet, self.demand, self.siblings, agent);
@@ -117,8 +124,8 @@ impl<'a> Turn<'a> {
         if self.demand.is_full_everywhere(self.fleet) {
             return None;
         }
-        if let Some(soft) = &self.soft {
-            return soft.find(self.fleet, self.demand);
+        if let Some(soft) = &mut self.soft {
+            return soft.find(self.fleet, self.demand, self.siblings);
         }
         if let Some(few) = self.demand.candidates(self.fleet) {
             return best_of(self.fleet, self.demand, self.siblings, &few);
@@ -153,17 +160,21 @@ impl<'a> Turn<'a> {
     /// What the next turn may build on.
     pub(super) fn end(self) -> Progress {
         let (at, era) = (self.fleet.growth.end(), self.fleet.era);
+        let crowds = match self.soft {
+            Some(soft) => soft.end(),
+            None => self.progress.crowds,
+        };
         if self.is_over {
-            return Progress { at, era, level: NOBODY, base: NOBODY, ..Progress::default() };
+            return Progress { at, era, level: NOBODY, base: NOBODY, crowds, ..Progress::default() };
         }
-        Progress { at, era, ..self.progress }
+        Progress { at, era, crowds, ..self.progress }
     }
 }
 
 impl Progress {
     /// How many nodes and agents its walks remember.
     pub(super) fn len(&self) -> usize {
-        self.walks.values().map(Walk::len).sum()
+        self.walks.values().map(Walk::len).sum::<usize>() + self.crowds.as_ref().map_or(0, Crowds::len)
     }
 
     /// The best agent at the level. The first is searched for, which costs least when it remains

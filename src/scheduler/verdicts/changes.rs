@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Amount, Lack, Verdict};
+use super::{Amount, Lack, Verdicts};
 use crate::domain::{AppVersion, PortDemand, Resources, Scalar};
 use crate::scheduler::matcher::Need;
 use crate::scheduler::ports;
@@ -119,15 +119,15 @@ pub(super) fn changes(
     need: &Need,
     content: &AppVersion,
     needs: &Resources,
-    verdicts: &[Verdict],
+    verdicts: &Verdicts,
 ) -> Vec<Change> {
-    if verdicts.iter().any(|verdict| verdict.lacks.is_empty()) {
+    if verdicts.iter().any(|verdict| verdict.suits()) {
         return Vec::new();
     }
     // Agents that one thing alone stands in the way of.
     let single: Vec<&Lack> = verdicts
         .iter()
-        .filter_map(|verdict| match verdict.lacks.as_slice() {
+        .filter_map(|verdict| match verdict.lacks {
             [lack] => Some(lack),
             _ => None,
         })

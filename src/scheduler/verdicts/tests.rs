@@ -1,13 +1,16 @@
 //! Explanations add up, name the smallest change, and the change does what it says.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Hindrances, Strategy, Wishes};
+use crate::domain::{AgentId, AppVersion, Hindrances, Strategy, Wishes};
+use crate::scheduler::{SchedulingView, Suspicion};
 use crate::state::Command;
 use crate::testkit::{AgentBuilder, AppBuilder, Playground, an_agent, an_app};
 
-fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Playground {
+pub(super) fn waiting_on(agents: Vec<crate::testkit::AgentBuilder>, app: &AppBuilder) -> Playground {
     let mut ground = Playground::default();
     ground.record(agents.into_iter().map(crate::testkit::AgentBuilder::register).collect());
     ground.put(app);
@@ -43,7 +46,7 @@ fn each_agent_says_everything_it_lacks_and_counts_add_up() {
         explanation.obstacles.iter().map(|set| (set.lacks.join("+"), set.agents, set.nearest)).collect();
     let wanted = [("cpus", 2, 1), ("constraints(0)", 1, 2), ("constraints(0)+cpus+mem", 1, 3)];
     assert_eq!(sets, wanted.map(|(lacks, agents, nearest)| (lacks.to_owned(), agents, nearest)));
-    let said: Vec<String> = explanation.verdicts[3].lacks.iter().map(Lack::sentence).collect();
+    let said: Vec<String> = explanation.verdicts.get(3).unwrap().lacks.iter().map(Lack::sentence).collect();
     assert_eq!(
         said,
         [
@@ -68,8 +71,11 @@ fn an_agent_out_of_reach_and_taken_ports_are_named() {
     let mut ground = waiting_on(vec![an_agent("a1"), an_agent("a2")], &app);
     ground.agent_lost("a2");
     let explanation = explain_in(&ground, &app);
-    assert_eq!(explanation.verdicts[0].lacks[0].sentence(), "needs host ports that are not spare: 80");
-    assert_eq!(explanation.verdicts[1].lacks[0], Lack::Unreachable);
+    assert_eq!(
+        explanation.verdicts.get(0).unwrap().lacks[0].sentence(),
+        "needs host ports that are not spare: 80"
+    );
+    assert_eq!(explanation.verdicts.get(1).unwrap().lacks[0], Lack::Unreachable);
     assert_eq!(sentences(&explanation)[0], "Ask for any host port instead of 80: 1 agent would suit.");
     assert_eq!(
         explanation.changes[1].sentence(),
@@ -104,7 +110,7 @@ fn a_suspect_does_not_suit_and_its_return_would_help() {
     let suspects = Suspects::from(["a1", "a2"].map(|id| (AgentId::new(id), silent)));
     let explanation = explain(&ground.state, &app.id(), &suspects, ground.now(), Strategy::Spread).unwrap();
     assert_eq!(explanation.suitable(), 0);
-    assert_eq!(explanation.verdicts[0].lacks, [Lack::Contact(silent)]);
+    assert_eq!(explanation.verdicts.get(0).unwrap().lacks, [Lack::Contact(silent)]);
     assert_eq!(explanation.obstacles[0].lacks, ["contact"]);
     assert_eq!(
         sentences(&explanation)[0],
@@ -113,7 +119,7 @@ fn a_suspect_does_not_suit_and_its_return_would_help() {
     // One that is recorded as unreachable is that, and nothing else.
     ground.agent_lost("a1");
     let explanation = explain(&ground.state, &app.id(), &suspects, ground.now(), Strategy::Spread).unwrap();
-    assert_eq!(explanation.verdicts[0].lacks, [Lack::Unreachable]);
+    assert_eq!(explanation.verdicts.get(0).unwrap().lacks, [Lack::Unreachable]);
     assert_eq!(explain_in(&ground, &app).suitable(), 1);
 }
 
@@ -308,7 +314,7 @@ fn an_unknown_app_has_no_explanation() {
 }
 
 prop_compose! {
-    fn any_rule()(at in 0usize..9) -> (&'static str, &'static str, Option<&'static str>) {
+    pub(super) fn any_rule()(at in 0usize..9) -> (&'static str, &'static str, Option<&'static str>) {
         [("hostname", "UNIQUE", None), ("rack", "UNIQUE", None), ("rack", "CLUSTER", None),
          ("rack", "LIKE", Some("r[01]")), ("rack", "UNLIKE", Some("r0")), ("rack", "IS", Some("r2")),
          ("rack", "MAX_PER", Some("2")), ("rack", "GROUP_BY", Some("2")), ("rack", "GROUP_BY", None)][at]
@@ -393,7 +399,7 @@ fn an_agent_that_cannot_start_tasks_says_why_and_tasks_held_there_are_named() {
     ground.create("/web", 1);
     assert!(ground.place().placements.is_empty(), "nobody can start a container and has room");
     let explanation = explain_in(&ground, &app);
-    let of = |id: &AgentId| explanation.verdicts.iter().find(|verdict| verdict.agent == *id).unwrap();
+    let of = |id: &AgentId| explanation.verdicts.iter().find(|verdict| verdict.agent.id == *id).unwrap();
     let said: Vec<String> = of(&free).lacks.iter().map(Lack::sentence).collect();
     assert_eq!(
         said,

@@ -3,7 +3,7 @@
 //! Whoever owns the things says which number stands for which: here are only their prints. A tree of
 //! ids that begin alike is walked many times slower. Nothing depends on the order of the places.
 
-use crate::scheduler::fingerprint::scattered;
+use super::fingerprint::scattered;
 
 /// Marks a place that nobody has.
 const NOBODY: u32 = u32::MAX;

@@ -1,0 +1,139 @@
+//! What stands in the way of an instance on an agent: one reason, with its numbers.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::domain::{Resources, Scalar};
+use crate::scheduler::{Suspicion, ports};
+
+/// One thing that stands in the way, with its numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// The agent cannot be reached.
+    Unreachable,
+    /// The agent counts as there and gets nothing now.
+    Contact(Suspicion),
+    /// Enough is spare, but too much of it for roles that the app does not accept; in words.
+    Role(String),
+    /// The agent says that it can start nothing now; in words.
+    Hindered(String),
+    /// An image is wanted and the agent runs no containers, or none now; in words.
+    Containers(String),
+    /// An instance of the app moves away from the agent.
+    Left,
+    /// A constraint, by its position, and what it objects to.
+    Constraint(usize, Arc<str>),
+    /// Too little of something.
+    Amount(Amount, Scalar, Scalar),
+    /// Too few host ports, or those that are wanted are taken.
+    Ports {
+        /// How many are needed.
+        needed: usize,
+        /// How many are spare.
+        spare: u32,
+        /// Wanted ones that are not spare.
+        taken: Vec<u16>,
+    },
+}
+
+/// A resource that has an amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Amount {
+    /// Processors.
+    Cpus,
+    /// Memory in MiB.
+    Mem,
+    /// Disk in MiB.
+    Disk,
+    /// Graphics processors.
+    Gpus,
+}
+
+impl Amount {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cpus, Self::Mem, Self::Disk, Self::Gpus];
+
+    /// Its name in an app's definition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpus => "cpus",
+            Self::Mem => "mem",
+            Self::Disk => "disk",
+            Self::Gpus => "gpus",
+        }
+    }
+
+    /// How much of it there is.
+    pub fn of(self, resources: &Resources) -> Scalar {
+        match self {
+            Self::Cpus => resources.cpus,
+            Self::Mem => resources.mem,
+            Self::Disk => resources.disk,
+            Self::Gpus => resources.gpus,
+        }
+    }
+}
+
+impl Lack {
+    /// Whether both have the same name.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Constraint(a, _), Self::Constraint(b, _)) => a == b,
+            (Self::Amount(a, ..), Self::Amount(b, ..)) => a == b,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
+    /// A short name, the same for every agent: what obstacles are grouped by.
+    pub fn name(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unreachable => "unreachable".into(),
+            Self::Contact(Suspicion::Drained) => "drained".into(),
+            Self::Contact(_) => "contact".into(),
+            Self::Role(_) => "role".into(),
+            Self::Hindered(_) => "hindered".into(),
+            Self::Containers(_) => "containers".into(),
+            Self::Left => "moving".into(),
+            Self::Constraint(at, _) => format!("constraints({at})").into(),
+            Self::Amount(amount, ..) => amount.as_str().into(),
+            Self::Ports { .. } => "ports".into(),
+        }
+    }
+
+    /// For people, with numbers.
+    pub fn sentence(&self) -> String {
+        match self {
+            Self::Unreachable => "the agent cannot be reached".to_owned(),
+            Self::Contact(suspicion) => suspicion.sentence(),
+            Self::Role(words) | Self::Hindered(words) | Self::Containers(words) => words.clone(),
+            Self::Left => "an instance of the app moves away from the agent".to_owned(),
+            Self::Constraint(_, objection) => objection.to_string(),
+            Self::Amount(amount, needed, spare) => {
+                let name = amount.as_str();
+                format!("needs {needed} {name}, {spare} are spare: {} short", needed.minus(*spare))
+            }
+            Self::Ports { needed, spare, taken } if taken.is_empty() => {
+                format!("needs {}, {} spare", ports::counted(*needed), ports::are(*spare))
+            }
+            Self::Ports { taken, .. } => {
+                let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
+                format!("needs host ports that are not spare: {}", taken.join(", "))
+            }
+        }
+    }
+
+    /// How far away it is, in thousandths of what is needed; what has no amount is farthest.
+    pub(super) fn distance(&self) -> u64 {
+        match self {
+            Self::Amount(_, needed, spare) => {
+                let (short, needed) = (needed.minus(*spare).thousandths(), needed.thousandths());
+                let share = match short.checked_mul(1_000) {
+                    Some(short) => short.checked_div(needed),
+                    None => short.checked_div(needed / 1_000),
+                };
+                share.unwrap_or(0)
+            }
+            _ => 1_000,
+        }
+    }
+}
