@@ -37,7 +37,7 @@ struct Row {
 /// Who belongs to the quorum, as some master knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Members {
-    /// Entry that says so.
+    /// Entries up to the one that says so.
     pub(crate) at: u64,
     /// With their recorded addresses.
     pub(crate) nodes: BTreeMap<u64, MasterNode>,

@@ -5,8 +5,14 @@ use tokio::sync::watch;
 
 use super::messages::{Hello, LeaderRecord};
 use super::standing::Standing;
-use super::types::{MasterNode, Raft};
+use super::types::{LogId, MasterNode, Raft};
 use crate::store::Leadership;
+
+/// How many entries there are up to the one with the members; 0 before there are members. The
+/// first entry of a log, which founds the quorum, has the index 0.
+pub(crate) fn count_of(members: Option<&LogId>) -> u64 {
+    members.map_or(0, |taken_in| taken_in.index.saturating_add(1))
+}
 
 /// Knows this master.
 #[derive(Clone)]
@@ -29,7 +35,7 @@ impl Introduction {
             at: self.at.clone(),
             empty,
             members: members.nodes().map(|(node, at)| (*node, at.clone())).collect(),
-            members_at: members.log_id().as_ref().map_or(0, |taken_in| taken_in.index),
+            members_at: count_of(members.log_id().as_ref()),
             leader: self.leader(),
             has_copy: *self.standing.borrow() == Standing::Member,
         }

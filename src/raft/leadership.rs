@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::address_book::AddressBook;
+use super::introduction::count_of;
 use super::log_store::LogReader;
 use super::messages::LeaderRecord;
 use super::standing::{Hearsay, OwnKnowledge, Standing};
@@ -130,7 +131,7 @@ impl Watcher {
         let members_at = members.log_id().as_ref().map(|taken_in| taken_in.index);
         let own = OwnKnowledge {
             is_member: members.get_node(&self.node).is_some(),
-            members_at: members_at.unwrap_or_default(),
+            members_at: count_of(members.log_id().as_ref()),
             has_applied: now
                 .last_applied
                 .is_some_and(|applied| members_at.is_none_or(|index| index <= applied.index)),

@@ -96,7 +96,7 @@ pub(crate) struct Hello {
     pub(crate) empty: bool,
     /// Members as it knows them, and where the quorum has recorded them.
     pub(crate) members: BTreeMap<u64, MasterNode>,
-    /// Entry that says so; none before the first.
+    /// Entries up to the one that says so; 0 before the first.
     #[serde(default)]
     pub(crate) members_at: u64,
     /// Whether its copy stands for the cluster's state.

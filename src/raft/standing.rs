@@ -33,7 +33,7 @@ pub(crate) struct Hearsay {
     pub(crate) from_leader: bool,
     /// It has asked all the others who they are, of whom some may not have answered.
     pub(crate) has_asked: bool,
-    /// Entry with the latest members of which it is none, as another master knows them.
+    /// Entries up to the one with the latest members of which it is none, as another master knows them.
     pub(crate) left_out_at: Option<u64>,
     /// Who leads, as the master that knows of the latest term tells.
     pub(crate) leader: Option<LeaderRecord>,
@@ -49,7 +49,7 @@ pub(crate) fn note_leader(hearsay: &watch::Sender<Hearsay>) {
 pub(crate) struct OwnKnowledge {
     /// It is among the latest members that its log holds.
     pub(crate) is_member: bool,
-    /// Entry with those members.
+    /// Entries up to the one with those members.
     pub(crate) members_at: u64,
     /// Its copy of the state reaches that entry.
     pub(crate) has_applied: bool,
