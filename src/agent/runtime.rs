@@ -27,8 +27,8 @@ use crate::world::{self, Clock};
 pub(super) const INPUTS_MAX: usize = 1024;
 /// Messages of masters that wait for the loop; beyond it nothing more is read.
 const LINK_EVENTS_MAX: usize = 64;
-/// How often strangers are looked for on our ports, and the engine of containers is asked whether it
-/// answers.
+/// How often strangers are looked for on our ports, the engine of containers is asked whether it
+/// answers, and the disk tried.
 const LOOKS_AROUND_EVERY: Duration = Duration::from_secs(5);
 /// Pause before a record is written again that the disk did not take.
 const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);

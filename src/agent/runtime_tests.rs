@@ -471,14 +471,20 @@ async fn while_the_disk_takes_nothing_nothing_starts_and_nobody_is_lost() {
     agent.end().await;
 }
 
+/// An agent that has told its leader that nothing hinders it.
+async fn unhindered(dir: &Path, machine: &Arc<FakeMachine>) -> (Running, Session) {
+    let master = Master::new().await;
+    let agent = an_agent(dir, vec![master.address()], machine, &USUAL);
+    let mut session = master.welcome().await;
+    session.hears_hindrances(Hindrances::is_empty).await;
+    (agent, session)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_disk_without_room_is_told_before_anything_is_to_be_started() {
     let dir = tempfile::tempdir().unwrap();
     let machine = FakeMachine::new();
-    let master = Master::new().await;
-    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
-    let mut session = master.welcome().await;
-    session.hears_hindrances(Hindrances::is_empty).await;
+    let (agent, mut session) = unhindered(dir.path(), &machine).await;
     let (records, aside) = (dir.path().join("checkpoints"), dir.path().join("aside"));
     std::fs::rename(&records, &aside).unwrap();
     session.hears_hindrances(|told| told.tasks.is_some()).await;
@@ -491,10 +497,7 @@ async fn a_disk_without_room_is_told_before_anything_is_to_be_started() {
 async fn an_engine_that_does_not_answer_is_told_until_it_does() {
     let dir = tempfile::tempdir().unwrap();
     let machine = FakeMachine::new();
-    let master = Master::new().await;
-    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
-    let mut session = master.welcome().await;
-    session.hears_hindrances(Hindrances::is_empty).await;
+    let (agent, mut session) = unhindered(dir.path(), &machine).await;
     machine.set_away(true);
     let told = session.hears_hindrances(|told| told.containers.is_some()).await;
     assert!(told.containers.unwrap().contains("fake does not answer"));

@@ -39,7 +39,6 @@ pub(crate) struct Greeter {
     pub(crate) me: Introduction,
     pub(crate) masters: Vec<String>,
     pub(crate) security: Security,
-    pub(crate) raft: Raft,
     pub(crate) book: Arc<AddressBook>,
     pub(crate) hearsay: watch::Sender<Hearsay>,
 }
@@ -76,7 +75,7 @@ impl Greeter {
     /// Everybody who answered, by the address that was asked; ourselves by our own.
     async fn round(&self, own: &Hello) -> BTreeMap<String, Hello> {
         let mut addresses: BTreeSet<String> = self.masters.iter().cloned().collect();
-        let members = self.raft.metrics().borrow_watched().membership_config.clone();
+        let members = self.me.raft.metrics().borrow_watched().membership_config.clone();
         for (node, recorded) in members.nodes().filter(|(node, _)| **node != self.me.node) {
             addresses.insert(self.book.get(*node).unwrap_or_else(|| recorded.clone()).cluster);
         }
@@ -148,7 +147,7 @@ impl Greeter {
             warn!(masters = ?self.masters, "two listed addresses are the same master; give each its own");
             return;
         }
-        initialize(&self.raft, nodes).await;
+        initialize(&self.me.raft, nodes).await;
     }
 
     fn warn_if_stranger(&self, heard: &BTreeMap<String, Hello>) -> bool {

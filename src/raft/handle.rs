@@ -76,17 +76,11 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
         MasterNode { cluster: settings.advertise_cluster.clone(), http: settings.advertise_http.clone() };
     let (standing, standing_seen) = watch::channel(Standing::default());
     let (leadership, leadership_seen) = watch::channel(Leadership::default());
-    let me = Introduction {
-        node: dir.node,
-        at,
-        raft: raft.clone(),
-        standing: standing_seen,
-        leadership: leadership_seen,
-    };
+    let me = Introduction { node: dir.node, at, raft, standing: standing_seen, leadership: leadership_seen };
     book.note(&me.hello().await);
     let security = settings.security.clone();
     let hearsay = watch::Sender::default();
-    let server = Server { me, raft, book, hearsay, snapshots, security };
+    let server = Server { me, book, hearsay, snapshots, security };
     head_start(&server, &settings).await;
     let parts = Parts { published, counters, standing, leadership, entries, log_closed };
     Ok(assemble(server, settings, clock, parts))
@@ -105,11 +99,11 @@ async fn start_raft(
 
 /// Lets a master without peers lead at once instead of waiting out an election timeout.
 async fn head_start(server: &Server, settings: &RaftSettings) {
-    let empty = server.raft.is_initialized().await.is_ok_and(|initialized| !initialized);
+    let empty = server.me.raft.is_initialized().await.is_ok_and(|initialized| !initialized);
     if empty && settings.is_alone() {
-        greeter::initialize(&server.raft, BTreeMap::from([(server.me.node, server.me.at.clone())])).await;
-    } else if server.raft.voter_ids().eq([server.me.node]) {
-        let _ = server.raft.trigger().elect(false).await;
+        greeter::initialize(&server.me.raft, BTreeMap::from([(server.me.node, server.me.at.clone())])).await;
+    } else if server.me.raft.voter_ids().eq([server.me.node]) {
+        let _ = server.me.raft.trigger().elect(false).await;
     }
 }
 
@@ -129,7 +123,7 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
     let (failed, failed_seen) = watch::channel(None);
     let watcher = Watcher {
         node: server.me.node,
-        raft: server.raft.clone(),
+        raft: server.me.raft.clone(),
         book: Arc::clone(&server.book),
         lease: Duration::from_millis(settings.timing.election_max_ms),
         counters: Arc::clone(&counters),
@@ -144,11 +138,10 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
         hearsay: server.hearsay.clone(),
         masters: settings.masters,
         security: settings.security,
-        raft: server.raft.clone(),
         book: Arc::clone(&server.book),
     };
     let tasks = vec![world::spawn(watcher.run()), world::spawn(greeter.run())];
-    let store = RaftStateStore::new(server.raft.clone(), clock, published, leadership_seen);
+    let store = RaftStateStore::new(server.me.raft.clone(), clock, published, leadership_seen);
     info!(node = server.me.node, cluster = %server.me.at.cluster, "master started");
     RaftHandle {
         running: Arc::new(Running {
@@ -187,10 +180,8 @@ impl RaftHandle {
         let server = &self.running.server;
         Membership {
             me: server.me.clone(),
-            raft: server.raft.clone(),
             book: Arc::clone(&server.book),
             security: server.security.clone(),
-            leadership: self.running.store.leadership(),
             changing: Arc::clone(&self.running.changing),
         }
     }
@@ -203,7 +194,7 @@ impl RaftHandle {
 
     /// Figures for `/metrics`.
     pub fn stats(&self) -> RaftStats {
-        let metrics = self.running.server.raft.metrics();
+        let metrics = self.running.server.me.raft.metrics();
         let now = metrics.borrow_watched();
         RaftStats {
             term: now.current_term,
@@ -215,13 +206,13 @@ impl RaftHandle {
 
     /// Writes a snapshot soon.
     pub async fn trigger_snapshot(&self) {
-        let _ = self.running.server.raft.trigger().snapshot().await;
+        let _ = self.running.server.me.raft.trigger().snapshot().await;
     }
 
     /// Hands leadership to the voter that has most of the log, and waits for that at most
     /// two seconds. Says whether this master does not lead any more.
     pub async fn transfer_leadership(&self) -> bool {
-        let raft = &self.running.server.raft;
+        let raft = &self.running.server.me.raft;
         let mut metrics = raft.metrics();
         let own = self.node();
         let Some(heir) = heir(&metrics.borrow_watched().clone(), own) else {
@@ -252,7 +243,7 @@ impl RaftHandle {
         let mut tasks = tasks.into_iter();
         let watcher = tasks.next();
         tasks.for_each(|task| task.abort());
-        let _ = running.server.raft.shutdown().await;
+        let _ = running.server.me.raft.shutdown().await;
         // Sees Raft's end, says that nobody leads here, and ends.
         if let Some(watcher) = watcher {
             let _ = timeout(CLOSE_TIMEOUT, watcher).await;

@@ -8,10 +8,10 @@ use super::standing::Standing;
 use super::types::{LogId, MasterNode, Raft};
 use crate::store::Leadership;
 
-/// How many entries there are up to the one with the members; 0 before there are members. The
-/// first entry of a log, which founds the quorum, has the index 0.
-pub(crate) fn count_of(members: Option<&LogId>) -> u64 {
-    members.map_or(0, |taken_in| taken_in.index.saturating_add(1))
+/// How many entries there are up to this one; 0 for none. The first entry of a log, which founds the
+/// quorum, has the index 0.
+pub(crate) fn count_of(entry: Option<&LogId>) -> u64 {
+    entry.map_or(0, |entry| entry.index.saturating_add(1))
 }
 
 /// Knows this master.

@@ -128,13 +128,11 @@ impl Watcher {
 
     fn note_standing(&self, now: &RaftMetrics<TypeConfig>, leads: bool) {
         let members = &now.membership_config;
-        let members_at = members.log_id().as_ref().map(|taken_in| taken_in.index);
+        let members_at = count_of(members.log_id().as_ref());
         let own = OwnKnowledge {
             is_member: members.get_node(&self.node).is_some(),
-            members_at: count_of(members.log_id().as_ref()),
-            has_applied: now
-                .last_applied
-                .is_some_and(|applied| members_at.is_none_or(|index| index <= applied.index)),
+            members_at,
+            has_applied: now.last_applied.is_some() && count_of(now.last_applied.as_ref()) >= members_at,
             leads,
         };
         let hearsay = self.hearsay.borrow();

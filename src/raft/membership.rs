@@ -7,16 +7,15 @@ use std::time::Duration;
 use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{ClientWriteError, RaftError};
-use tokio::sync::{OwnedMutexGuard, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{sleep, timeout};
 
 use super::address_book::AddressBook;
 use super::greeter::greet;
 use super::introduction::Introduction;
 use super::standing::Standing;
-use super::types::{MasterNode, Raft, TypeConfig};
+use super::types::{MasterNode, TypeConfig};
 use crate::line::Security;
-use crate::store::Leadership;
 
 /// Longest wait for a new master to have the log, its snapshot included. With
 /// [`CHANGE_TIMEOUT`] within what the API spends on one request; a repeat goes on from there.
@@ -28,11 +27,11 @@ const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest wait for a new master to know that it votes, within what is left of the API's time.
 const READY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest wait for another change to end; the API then still has time to answer.
-const TURN_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// Pause between two questions to it.
 const READY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest wait for another change to end; the API then still has time to answer.
+const TURN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// One master of the quorum, or one that waits at the door.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,12 +94,10 @@ pub enum MembershipError {
 #[derive(Clone)]
 pub struct Membership {
     pub(super) me: Introduction,
-    pub(super) raft: Raft,
     pub(super) book: Arc<AddressBook>,
     pub(super) security: Security,
     /// Held by whoever changes the members.
-    pub(super) leadership: watch::Receiver<Leadership>,
-    pub(super) changing: Arc<tokio::sync::Mutex<()>>,
+    pub(super) changing: Arc<Mutex<()>>,
 }
 
 /// What came of a wish to replace a member.
@@ -128,7 +125,7 @@ impl Membership {
         if matches!(self.standing(), Standing::Stranger | Standing::Replaced) {
             return self.members_by_hearsay();
         }
-        let metrics = self.raft.metrics().borrow_watched().clone();
+        let metrics = self.me.raft.metrics().borrow_watched().clone();
         let leader = self.leader();
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
         let matched = |node: u64| {
@@ -146,7 +143,7 @@ impl Membership {
     }
 
     fn leader(&self) -> Option<u64> {
-        self.leadership.borrow().leader.as_ref().map(|master| master.node)
+        self.me.leadership.borrow().leader.as_ref().map(|master| master.node)
     }
 
     fn members_by_hearsay(&self) -> Vec<Member> {
@@ -227,11 +224,11 @@ impl Membership {
     }
 
     fn voters(&self) -> BTreeSet<u64> {
-        self.raft.metrics().borrow_watched().membership_config.voter_ids().collect()
+        self.me.raft.metrics().borrow_watched().membership_config.voter_ids().collect()
     }
 
     fn check_leads(&self) -> Result<(), MembershipError> {
-        if self.raft.is_leader() { Ok(()) } else { Err(MembershipError::NotLeader) }
+        if self.me.raft.is_leader() { Ok(()) } else { Err(MembershipError::NotLeader) }
     }
 
     fn check_may_go(&self, old: u64) -> Result<(), MembershipError> {
@@ -249,7 +246,7 @@ impl Membership {
         }
         let at = self.book.get(new).ok_or(MembershipError::NeverMet(new))?;
         self.check_may_come(new, &at).await?;
-        let adding = timeout(CATCH_UP_TIMEOUT, self.raft.add_learner(new, at, true)).await;
+        let adding = timeout(CATCH_UP_TIMEOUT, self.me.raft.add_learner(new, at, true)).await;
         adding
             .map_err(|_| MembershipError::TimedOut("bring the new master up"))?
             .map_err(|error| refused(&error))?;
@@ -289,7 +286,7 @@ impl Membership {
 
     async fn set_voters(&self, voters: BTreeSet<u64>) -> Result<(), MembershipError> {
         let change = ChangeMembers::ReplaceAllVoters(voters);
-        let changing = timeout(CHANGE_TIMEOUT, self.raft.change_membership(change, false)).await;
+        let changing = timeout(CHANGE_TIMEOUT, self.me.raft.change_membership(change, false)).await;
         changing
             .map_err(|_| MembershipError::TimedOut("hear a majority agree"))?
             .map_err(|error| refused(&error))?;

@@ -15,9 +15,9 @@ use super::introduction::Introduction;
 use super::messages::{Answer, AppendAsk, AppendReply, Ask, Hello, Reply, Request};
 use super::mirror::SnapshotMetaRecord;
 use super::snapshots::{SnapshotFile, Snapshots, aside};
-use super::standing::{self, Hearsay};
+use super::standing::Hearsay;
 use super::transfer;
-use super::types::{Raft, TypeConfig, Vote};
+use super::types::{TypeConfig, Vote};
 use crate::line::{Line, LineReceiver, Security};
 use crate::world::fs;
 
@@ -28,7 +28,6 @@ const IDLE_MAX: Duration = Duration::from_secs(600);
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) me: Introduction,
-    pub(crate) raft: Raft,
     pub(crate) book: Arc<AddressBook>,
     pub(crate) hearsay: watch::Sender<Hearsay>,
     pub(crate) snapshots: Snapshots,
@@ -62,7 +61,7 @@ impl Server {
             Request::Hello(hello) => Reply::Hello(self.hello(&hello).await),
             Request::Append(ask) => {
                 let one = stream::iter([AppendEntriesRequest::from(ask)]);
-                let mut results = Box::pin(self.raft.stream_append(one));
+                let mut results = Box::pin(self.me.raft.stream_append(one));
                 let result =
                     results.next().await.ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe))?;
                 let result = result.map_err(io::Error::other)?;
@@ -70,13 +69,14 @@ impl Server {
                 Reply::Append(result.into())
             }
             Request::Vote(ask) => {
-                Reply::Vote(self.raft.vote(ask.into()).await.map_err(io::Error::other)?.into())
+                Reply::Vote(self.me.raft.vote(ask.into()).await.map_err(io::Error::other)?.into())
             }
             Request::PreVote(ask) => {
-                Reply::Vote(self.raft.pre_vote(ask.into()).await.map_err(io::Error::other)?.into())
+                Reply::Vote(self.me.raft.pre_vote(ask.into()).await.map_err(io::Error::other)?.into())
             }
             Request::TransferLeader(ask) => {
-                let outcome = self.raft.handle_transfer_leader(ask.into()).await.map_err(io::Error::other)?;
+                let outcome =
+                    self.me.raft.handle_transfer_leader(ask.into()).await.map_err(io::Error::other)?;
                 Reply::TransferLeader(outcome.into())
             }
             Request::StreamAppend | Request::Snapshot { .. } => Reply::Refused("not a question".into()),
@@ -93,13 +93,13 @@ impl Server {
     /// Notes that a leader that still counts wrote to us.
     fn note_leader(&self, result: &StreamAppendResult<TypeConfig>) {
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
-            standing::note_leader(&self.hearsay);
+            self.hearsay.send_if_modified(|known| !std::mem::replace(&mut known.from_leader, true));
         }
     }
 
     async fn append_stream(&self, line: Line) -> io::Result<()> {
         let (mut sender, receiver) = line.split();
-        let mut results = Box::pin(self.raft.stream_append(batches(receiver)));
+        let mut results = Box::pin(self.me.raft.stream_append(batches(receiver)));
         while let Some(result) = results.next().await {
             let result = result.map_err(io::Error::other)?;
             self.note_leader(&result);
@@ -120,7 +120,7 @@ impl Server {
             Ok(()) => {
                 let file = SnapshotFile { path: path.clone() };
                 let snapshot = SnapshotOf::<TypeConfig, _> { meta: meta.into(), snapshot: file };
-                self.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)
+                self.me.raft.install_full_snapshot(vote, snapshot).await.map_err(io::Error::other)
             }
             Err(error) => Err(error),
         };

@@ -4,8 +4,6 @@
 //! away since then, it cannot know: only a leader that still counts on this master, or another
 //! member that says otherwise, can tell.
 
-use tokio::sync::watch;
-
 use super::messages::LeaderRecord;
 
 /// Whether a master's own copy of the state stands for the cluster.
@@ -37,11 +35,6 @@ pub(crate) struct Hearsay {
     pub(crate) left_out_at: Option<u64>,
     /// Who leads, as the master that knows of the latest term tells.
     pub(crate) leader: Option<LeaderRecord>,
-}
-
-/// Notes that a leader wrote to this master.
-pub(crate) fn note_leader(hearsay: &watch::Sender<Hearsay>) {
-    hearsay.send_if_modified(|known| !std::mem::replace(&mut known.from_leader, true));
 }
 
 /// What a master's own disk and state machine say.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::{Accepted, AgentId, Pools, PortRanges, Reserved, Resources};
+use crate::domain::{Accepted, AgentId, Pools, Reserved, Resources};
 use crate::state::{AgentRow, Placement, Presence};
 
 use super::SchedulingView;
@@ -21,7 +21,7 @@ pub(super) struct Plot<'a> {
 
 impl<'a> Plot<'a> {
     /// Of an agent that can be reached, with what `spare_of` says: lists of ports cost most of all that is
-    /// spare, and [`spare_amounts`] is enough for those who ask for none.
+    /// spare, and [`AgentRow::spare_amounts`] is enough for those who ask for none.
     pub(super) fn of(
         agent: &'a AgentRow,
         is_excluded: bool,
@@ -74,17 +74,5 @@ impl<'a> Ground<'a> {
     /// Position of an agent.
     pub(super) fn position(&self, agent: &AgentId) -> Option<usize> {
         self.plots.binary_search_by(|plot| plot.agent.info.id.cmp(agent)).ok()
-    }
-}
-
-/// What an agent has to spare, but for ports.
-pub(super) fn spare_amounts(agent: &AgentRow) -> Resources {
-    let (totals, used) = (&agent.info.totals, &agent.used);
-    Resources {
-        cpus: totals.cpus.minus(used.cpus),
-        mem: totals.mem.minus(used.mem),
-        disk: totals.disk.minus(used.disk),
-        gpus: totals.gpus.minus(used.gpus),
-        ports: PortRanges::default(),
     }
 }

@@ -21,7 +21,7 @@ pub use self::obstacles::Obstacle;
 use self::obstacles::obstacles;
 use self::placed::placed;
 pub use self::placed::{Placed, Score};
-use super::ground::{Ground, Plot, spare_amounts};
+use super::ground::{Ground, Plot};
 use super::launch_queue::waiting_of;
 use super::matcher::Need;
 use super::rules::Objections;
@@ -146,7 +146,7 @@ pub fn explain(
     let told = running.get(..PLACED_MAX).unwrap_or(&running);
     let mut contents = told.iter().filter_map(|row| state.content_of(row)).chain([content]);
     let asks_no_ports = contents.all(|content| content.spec.port_demands().is_empty());
-    let spare_of = if asks_no_ports { spare_amounts } else { AgentRow::spare };
+    let spare_of = if asks_no_ports { AgentRow::spare_amounts } else { AgentRow::spare };
     let need = Need::of(state, content);
     let needs = need.resources(&[]);
     let (verdicts, ground) = verdicts(state, &need, &needs, suspects, spare_of);

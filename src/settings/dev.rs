@@ -35,8 +35,9 @@ pub struct DevSettings {
 /// Each agent has a loopback address and a port range of its own; more than this is a
 /// job for the simulator.
 const AGENTS_MAX: u16 = 64;
-/// A terminal is watching: only what is wrong.
-const DEFAULT_FILTER: &str = "warn";
+/// What is worth a line among what `dev` tells. Its masters come and go together, of which openraft warns each
+/// time; what it cannot go on with is an error.
+const DEFAULT_FILTER: &str = "warn,openraft=error";
 
 impl DevSettings {
     /// Checks flags and fills in defaults.

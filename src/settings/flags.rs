@@ -170,7 +170,7 @@ pub struct DevFlags {
     #[arg(long, env = "PLATFORMD_FRESH", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub fresh: Option<bool>,
-    /// What is logged, as in RUST_LOG [default: warn]
+    /// What is logged, as in RUST_LOG [default: warn,openraft=error]
     #[arg(long, env = "PLATFORMD_LOG", value_name = "FILTER")]
     pub log: Option<String>,
     /// Log lines as text or json [default: text]

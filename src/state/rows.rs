@@ -53,11 +53,23 @@ impl AgentRow {
 
     /// What is left to offer: totals without used and without ports that strangers hold.
     pub fn spare(&self) -> Resources {
-        let mut spare = self.info.totals.minus(&self.used);
+        let mut ports = self.info.totals.ports.minus(&self.used.ports);
         if !self.held_ports.ranges().is_empty() {
-            spare.ports = spare.ports.minus(&self.held_ports);
+            ports = ports.minus(&self.held_ports);
         }
-        spare
+        Resources { ports, ..self.spare_amounts() }
+    }
+
+    /// The same but for ports, of which there are none: they cost most of all that is left to work out.
+    pub fn spare_amounts(&self) -> Resources {
+        let (totals, used) = (&self.info.totals, &self.used);
+        Resources {
+            cpus: totals.cpus.minus(used.cpus),
+            mem: totals.mem.minus(used.mem),
+            disk: totals.disk.minus(used.disk),
+            gpus: totals.gpus.minus(used.gpus),
+            ports: PortRanges::default(),
+        }
     }
 
     /// The same by role; nothing where the agent keeps nothing for roles: then all is unreserved.

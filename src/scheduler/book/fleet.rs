@@ -290,10 +290,7 @@ impl Fleet {
     /// Puts an agent into the class that it belongs to.
     fn enrol(&mut self, agent: u32) {
         let Some(known) = self.agents.get(agent as usize) else { return };
-        let pairs = known.values.iter().zip(&self.columns);
-        let key: Vec<u32> =
-            pairs.map(|(value, column)| if column.is_fine { NO_VALUE } else { *value }).collect();
-        let has_docker = known.row.as_ref().is_some_and(|row| row.takes_containers());
+        let (has_docker, key) = self.key(known);
         let (old_class, old_leaf) = (known.class, known.leaf);
         let class = self.class(has_docker, key);
         if class == old_class {

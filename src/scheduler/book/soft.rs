@@ -97,12 +97,7 @@ impl Soft {
         let mut crowds: Vec<(Face, Vec<Entry>)> = Vec::new();
         for number in (0..).take(fleet.agents.len()) {
             let Some((face, entry)) = self.weigh(fleet, demand, siblings, number) else { continue };
-            let known = if face.values().is_empty() && !crowds.is_empty() {
-                Some(0)
-            } else {
-                places.get(face.values()).copied()
-            };
-            match known.and_then(|at| crowds.get_mut(at)) {
+            match places.get(face.values()).and_then(|at| crowds.get_mut(*at)) {
                 Some((_, entries)) => entries.push(entry),
                 None => {
                     places.insert(face.values().to_vec(), crowds.len());

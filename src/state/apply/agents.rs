@@ -67,13 +67,7 @@ pub(super) fn set_held_ports(
     ports: &PortRanges,
     record: &mut Recorder,
 ) {
-    let Some(row) = state.agents.get_mut(agent) else {
-        return record.refuse(Refusal::UnknownAgent(agent.clone()));
-    };
-    if row.held_ports != *ports {
-        row.held_ports = ports.clone();
-        record.event(Event::HeldPortsChanged(agent.clone()));
-    }
+    set(state, agent, ports, |row| &mut row.held_ports, Event::HeldPortsChanged, record);
 }
 
 pub(super) fn set_hindrances(
@@ -82,12 +76,25 @@ pub(super) fn set_hindrances(
     hindrances: &Hindrances,
     record: &mut Recorder,
 ) {
+    set(state, agent, hindrances, |row| &mut row.hindrances, Event::HindrancesChanged, record);
+}
+
+/// Records one thing that an agent says of itself, if it is news.
+fn set<T: Clone + PartialEq>(
+    state: &mut ClusterState,
+    agent: &AgentId,
+    now: &T,
+    field: fn(&mut AgentRow) -> &mut T,
+    event: fn(AgentId) -> Event,
+    record: &mut Recorder,
+) {
     let Some(row) = state.agents.get_mut(agent) else {
         return record.refuse(Refusal::UnknownAgent(agent.clone()));
     };
-    if row.hindrances != *hindrances {
-        row.hindrances = hindrances.clone();
-        record.event(Event::HindrancesChanged(agent.clone()));
+    let known = field(row);
+    if known != now {
+        *known = now.clone();
+        record.event(event(agent.clone()));
     }
 }
 

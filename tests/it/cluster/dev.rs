@@ -272,3 +272,21 @@ fn dev_goes_on_when_nobody_reads_what_it_says() {
     rustix::process::kill_process(pid, Signal::TERM).unwrap();
     assert!(child.wait().unwrap().success());
 }
+
+#[test]
+fn containers_of_further_agents_answer_where_their_agent_is_listed() {
+    let Some(image) = TestImage::shared("dev-2") else { return };
+    let dev = Dev::new();
+    let (process, api) = dev.start(&["--runtime", "docker", "--agents", "2"]);
+    eventually("ready", || get(&api, "/ping").filter(|answer| answer.status == 200));
+    let app = json!({"cpus": 0.1, "mem": 32, "taskKillGracePeriodSeconds": 1,
+        "constraints": [["hostname", "CLUSTER", "127.0.0.2"]],
+        "container": {"type": "DOCKER", "docker": {"image": image.name()},
+            "portMappings": [{"containerPort": 8080, "hostPort": 0}]},
+        "networks": [{"mode": "container/bridge"}]});
+    assert_eq!(put(&api, "/far", &app).unwrap().status, 201);
+    let task = &running(std::slice::from_ref(&api), "/far", 1)[0];
+    assert_eq!(task["host"], "127.0.0.2");
+    eventually("it answers there", || get(&format!("127.0.0.2:{}", task["ports"][0]), "/"));
+    assert_eq!(process.stop(Signal::INT), Some(0));
+}
