@@ -20,6 +20,8 @@ pub mod ports;
 #[cfg(not(feature = "sim"))]
 pub mod process;
 #[cfg(not(feature = "sim"))]
+mod sock_diag;
+#[cfg(not(feature = "sim"))]
 pub(crate) mod task_dir;
 
 use std::time::Duration;

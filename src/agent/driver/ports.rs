@@ -1,33 +1,68 @@
 //! Finds host ports that somebody else holds, so that they are not offered.
 //!
-//! Way in: [`held_by_strangers`]. Reads the kernel's socket tables and binds nothing,
-//! since binding would itself disturb a task that starts at the same moment.
+//! Way in: [`held_by_strangers`]. Asks the kernel for its sockets, or reads its tables of them where it
+//! cannot be asked, and binds nothing, since binding would itself disturb a task that starts at the same
+//! moment.
 
 use std::collections::BTreeSet;
 use std::fs;
 
+use netlink_packet_sock_diag::constants::{IPPROTO_TCP, IPPROTO_UDP};
+use netlink_packet_sock_diag::inet::StateFlags;
+
+use super::sock_diag;
 use crate::domain::PortRanges;
 
-/// Listening TCP sockets. Source: the kernel's `TCP_LISTEN`.
+/// Sockets of which one in a certain state means that its port is taken.
+struct Kind {
+    is_v6: bool,
+    protocol: u8,
+    state: StateFlags,
+    /// The kernel's table of them, and how it writes the state.
+    table: (&'static str, &'static str),
+}
+
+/// Listening TCP sockets, as tables write it. Source: the kernel's `TCP_LISTEN`.
 const TCP_LISTEN: &str = "0A";
 /// UDP sockets that are bound and not connected. Source: the kernel's `TCP_CLOSE`.
 const UDP_UNCONNECTED: &str = "07";
-/// The tables, and which state means that a port is taken.
-const TABLES: [(&str, &str); 4] = [
-    ("/proc/net/tcp", TCP_LISTEN),
-    ("/proc/net/tcp6", TCP_LISTEN),
-    ("/proc/net/udp", UDP_UNCONNECTED),
-    ("/proc/net/udp6", UDP_UNCONNECTED),
+
+const KINDS: [Kind; 4] = [
+    Kind::tcp(false, "/proc/net/tcp"),
+    Kind::tcp(true, "/proc/net/tcp6"),
+    Kind::udp(false, "/proc/net/udp"),
+    Kind::udp(true, "/proc/net/udp6"),
 ];
+
+impl Kind {
+    const fn tcp(is_v6: bool, table: &'static str) -> Self {
+        Self { is_v6, protocol: IPPROTO_TCP, state: StateFlags::LISTEN, table: (table, TCP_LISTEN) }
+    }
+
+    const fn udp(is_v6: bool, table: &'static str) -> Self {
+        Self { is_v6, protocol: IPPROTO_UDP, state: StateFlags::CLOSE, table: (table, UDP_UNCONNECTED) }
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        sock_diag::local_ports(self.is_v6, self.protocol, self.state.clone())
+            .unwrap_or_else(|_| self.ports_in_table())
+    }
+
+    fn ports_in_table(&self) -> Vec<u16> {
+        let (table, state) = self.table;
+        ports_in(&fs::read_to_string(table).unwrap_or_default(), state)
+    }
+}
 
 /// Ports of `among` on which somebody listens, without those in `ours`.
 pub fn held_by_strangers(among: &PortRanges, ours: &PortRanges) -> PortRanges {
-    let held: BTreeSet<u16> = TABLES
-        .iter()
-        .flat_map(|(path, state)| ports_in(&fs::read_to_string(path).unwrap_or_default(), state))
-        .filter(|port| among.contains(*port) && !ours.contains(*port))
-        .collect();
-    PortRanges::of(held)
+    if among.ranges().is_empty() {
+        return PortRanges::default();
+    }
+    let held = KINDS.iter().flat_map(Kind::ports);
+    PortRanges::of(
+        held.filter(|port| among.contains(*port) && !ours.contains(*port)).collect::<BTreeSet<u16>>(),
+    )
 }
 
 /// Local ports of the sockets in one state. Source: proc_net(5).
@@ -53,6 +88,31 @@ mod tests {
              3: broken\n";
         assert_eq!(ports_in(table, TCP_LISTEN), [8080, 50000]);
         assert!(ports_in("", TCP_LISTEN).is_empty());
+    }
+
+    #[test]
+    fn the_kernel_and_its_tables_say_the_same() {
+        let all_of = |ports: Vec<u16>| ports.into_iter().collect::<BTreeSet<u16>>();
+        let (tcp, tcp6) = (
+            std::net::TcpListener::bind("127.0.0.1:0").unwrap(),
+            std::net::TcpListener::bind("[::1]:0").unwrap(),
+        );
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let udp6 = std::net::UdpSocket::bind("[::1]:0").unwrap();
+        let bound = [
+            tcp.local_addr().unwrap().port(),
+            tcp6.local_addr().unwrap().port(),
+            udp.local_addr().unwrap().port(),
+            udp6.local_addr().unwrap().port(),
+        ];
+        for (kind, port) in KINDS.iter().zip(bound) {
+            // Others come and go meanwhile; ours stay.
+            assert!(all_of(kind.ports_in_table()).contains(&port), "{:?}", kind.table);
+            let asked = sock_diag::local_ports(kind.is_v6, kind.protocol, kind.state.clone());
+            if let Ok(asked) = asked {
+                assert!(all_of(asked).contains(&port), "{:?}", kind.table);
+            }
+        }
     }
 
     #[test]
