@@ -39,6 +39,9 @@ pub use extract::BODY_BYTES_MAX;
 pub use leader_proxy::LEADER_WAIT;
 pub use serve::serve;
 
+/// Paths where a POST changes nothing.
+const QUESTIONS: [&str; 1] = ["/v1/what-if"];
+
 /// The whole route table.
 pub fn router(context: Context) -> Router {
     Router::new()
@@ -136,10 +139,16 @@ async fn name_odd_flags(query: extract::Query, request: Request, next: Next) -> 
 
 /// Gives up on a request that takes too long, such as a write behind many others.
 async fn within_deadline(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(leader_proxy::WORK_TIMEOUT, next.run(request)).await {
+    let is_question = request.method().is_safe() || QUESTIONS.contains(&request.uri().path());
+    let limit = leader_proxy::WORK_TIMEOUT;
+    match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
+        Err(_) if is_question => {
+            let waited = format!("no answer within {} s; this master has too much to do", limit.as_secs());
+            ApiError::from(ControlError::Unavailable(waited)).into_response()
+        }
         Err(_) => {
-            let waited = format!("waited {} s", leader_proxy::WORK_TIMEOUT.as_secs());
+            let waited = format!("waited {} s", limit.as_secs());
             ApiError::from(ControlError::OutcomeUnknown(waited)).into_response()
         }
     }

@@ -1,17 +1,22 @@
 //! Changes of apps: from an edit to a recorded deployment.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::{
     Control, ControlError, DEPLOYMENTS_MAX, Edit, REPLANS_MAX, Started, WriteOptions, is_worth_replanning,
     service_ports,
 };
 use crate::domain::{
-    AppId, AppVersion, DeploymentId, InstanceId, RunSpec, SpecChange, SpecVersion, validate,
+    AppId, AppVersion, DeploymentId, InstanceId, RunSpec, SpecChange, SpecVersion, Violation, validate,
 };
 use crate::planner;
 use crate::state::{AppChange, ClusterState, Command, RequestKey, StartDeployment};
-use crate::world::random_uuid;
+use crate::world::{self, random_uuid};
+
+/// Different regular expressions that one request may bring: reading them takes 0.3 s at worst, in which
+/// other changes wait for their turn.
+const PATTERNS_MAX: usize = 256;
 
 /// Instances that a scale down must take, per app.
 pub(super) type Sentenced = BTreeMap<AppId, Vec<InstanceId>>;
@@ -26,15 +31,16 @@ impl Control {
         edits: Vec<(AppId, Edit)>,
         options: WriteOptions,
     ) -> Result<Started, ControlError> {
-        self.edit_with_sentenced(edits, &Sentenced::new(), options).await
+        self.edit_with_sentenced(edits, Sentenced::new(), options).await
     }
 
     pub(super) async fn edit_with_sentenced(
         &self,
         edits: Vec<(AppId, Edit)>,
-        sentenced: &Sentenced,
+        sentenced: Sentenced,
         options: WriteOptions,
     ) -> Result<Started, ControlError> {
+        let (edits, sentenced) = (Arc::new(edits), Arc::new(sentenced));
         let _turn = self.turn.lock().await;
         let id = DeploymentId::new(random_uuid().hyphenated().to_string());
         let mut tries = 0;
@@ -47,8 +53,13 @@ impl Control {
                 return Err(ControlError::TooManyDeployments(DEPLOYMENTS_MAX));
             }
             let version = self.next_version(&view);
-            let each: Vec<(&AppId, &Edit)> = edits.iter().map(|(app, edit)| (app, edit)).collect();
-            let planned = plan(&view, &each, sentenced, version)?;
+            let (edits, sentenced) = (Arc::clone(&edits), Arc::clone(&sentenced));
+            // Many apps, each with its rules to be read, take a while.
+            let work = move || {
+                let each: Vec<(&AppId, &Edit)> = edits.iter().map(|(app, edit)| (app, edit)).collect();
+                plan(&view, &each, &sentenced, version)
+            };
+            let planned = world::blocking(work).await?;
             let start = StartDeployment {
                 id: id.clone(),
                 version,
@@ -125,6 +136,7 @@ pub(super) fn plan(
         asked: None,
     };
     let mut targets: Vec<(AppId, Target)> = Vec::new();
+    let mut patterns = BTreeSet::new();
     for (app, edit) in edits.iter().copied() {
         let target = target_of(state, app, edit)?;
         let Some((mut spec, restart)) = target else {
@@ -136,6 +148,10 @@ pub(super) fn plan(
             });
             continue;
         };
+        patterns.extend(spec.patterns().map(str::to_owned));
+        if patterns.len() > PATTERNS_MAX {
+            return Err(ControlError::Violations(vec![too_many_patterns()]));
+        }
         let broken = validate::run_spec(app, &spec);
         if !broken.is_empty() {
             return Err(ControlError::Violations(broken));
@@ -154,15 +170,22 @@ pub(super) fn plan(
         targets.push((app.clone(), Some((spec, restart))));
     }
     check_paths(state, &targets)?;
-    planned.plan = planner::plan_deployment(state, &targets).map_err(|error| {
-        ControlError::Violations(vec![crate::domain::Violation::new("/", error.to_string())])
-    })?;
+    planned.plan = planner::plan_deployment(state, &targets)
+        .map_err(|error| ControlError::Violations(vec![Violation::new("/", error.to_string())]))?;
     for action in planned.plan.steps.iter_mut().flat_map(|step| &mut step.actions) {
         if let Some(ids) = sentenced.get(&action.app) {
             action.sentenced = ids.clone();
         }
     }
     Ok(planned)
+}
+
+fn too_many_patterns() -> Violation {
+    let message = format!(
+        "the constraints of all apps in one request may have at most {PATTERNS_MAX} different regular expressions; \
+         send the apps in several requests"
+    );
+    Violation::new("/", message)
 }
 
 /// A path is an app or a folder of apps, never both. Source: spec 8.
@@ -181,7 +204,7 @@ fn check_paths(state: &ClusterState, targets: &[(AppId, Target)]) -> Result<(), 
         let is_below_an_app = ancestors(app).any(|path| apps.contains(&path));
         if has_apps_below || is_below_an_app {
             let message = "Groups and Applications may not have the same identifier.";
-            return Err(ControlError::Violations(vec![crate::domain::Violation::new("/id", message)]));
+            return Err(ControlError::Violations(vec![Violation::new("/id", message)]));
         }
     }
     Ok(())

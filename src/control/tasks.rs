@@ -47,7 +47,7 @@ impl Control {
             Kill::Scale => {
                 let sentenced = instances_of(&view, &known);
                 let edits = sentenced.iter().map(|(app, ids)| (app.clone(), shrink(ids.len()))).collect();
-                self.edit_with_sentenced(edits, &sentenced, options).await.map(Some)
+                self.edit_with_sentenced(edits, sentenced, options).await.map(Some)
             }
         }
     }

@@ -97,6 +97,11 @@ impl Operator {
         })
     }
 
+    /// Whether its operand is a regular expression.
+    pub fn takes_pattern(self) -> bool {
+        matches!(self, Self::Like | Self::Unlike)
+    }
+
     /// Marathon's spelling.
     pub fn as_str(self) -> &'static str {
         match self {

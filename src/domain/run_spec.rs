@@ -11,7 +11,7 @@ use super::health_check::HealthCheck;
 use super::policy::{Backoff, KillSelection, UnreachableStrategy, UpgradeStrategy};
 use super::resources::Scalar;
 use super::role::{ANY_ROLE, Accepted};
-use super::wish::{Strategy, Wishes};
+use super::wish::{Strategy, Wanted, Wishes};
 use super::{AppId, ContainerKind};
 
 /// Immutable content of one version of an app; defaults filled in, legacy forms translated.
@@ -183,6 +183,17 @@ impl RunSpec {
             .filter_map(|mapping| mapping.host_port)
             .map(|port| if port == 0 { PortDemand::Any } else { PortDemand::Exactly(port) })
             .collect()
+    }
+
+    /// The regular expressions that its rules and wishes are written with.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        let rules = self.constraints.iter().filter(|rule| rule.operator.takes_pattern());
+        let preferences = self.placement.iter().flat_map(|wishes| &wishes.preferences);
+        let wished = preferences.filter_map(|wish| match &wish.wanted {
+            Wanted::Pattern(pattern) => Some(pattern.as_str()),
+            Wanted::Value(_) => None,
+        });
+        rules.filter_map(|rule| rule.operand.as_deref()).chain(wished)
     }
 
     /// Service ports in the order of definitions or mappings.

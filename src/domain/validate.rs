@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claim::{ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX};
 use super::{
     ANY_ROLE, AppId, Constraint, ContainerKind, HealthCheck, HealthProtocol, Millionths, Network, Operator,
     Pattern, RunSpec, Scalar, UnreachableStrategy, Violation,
@@ -364,7 +365,22 @@ fn constraint_fault(constraint: &Constraint) -> Option<String> {
     if constraint.field.is_empty() {
         return Some("illegal constraint specification".to_owned());
     }
+    if constraint.field.len() > ATTRIBUTE_NAME_BYTES_MAX {
+        return Some(format!(
+            "'{}' is longer than {ATTRIBUTE_NAME_BYTES_MAX} bytes; no agent has an attribute of that name",
+            shortened(&constraint.field)
+        ));
+    }
     let operand = constraint.operand.as_deref();
+    // A pattern has a bound of its own.
+    if !constraint.operator.takes_pattern()
+        && operand.is_some_and(|value| value.len() > ATTRIBUTE_VALUE_BYTES_MAX)
+    {
+        return Some(format!(
+            "'{}' is longer than {ATTRIBUTE_VALUE_BYTES_MAX} bytes; no agent has such a value",
+            shortened(operand.unwrap_or_default())
+        ));
+    }
     let is_int = |text: &str| text.parse::<i32>().is_ok();
     let (holds, message) = match constraint.operator {
         Operator::Unique => (operand.is_none(), "UNIQUE does not accept a value"),
@@ -409,6 +425,24 @@ mod tests {
         assert_eq!(broken.0.len(), CONSTRAINTS_MAX);
         let long = Constraint { operand: Some("(".repeat(4_000)), ..hard(0) };
         assert!(constraint_fault(&long).unwrap().len() < 200);
+    }
+
+    #[test]
+    fn texts_of_constraints_are_no_longer_than_what_agents_have() {
+        let rule = |field: usize, operator, operand: usize| Constraint {
+            field: "f".repeat(field),
+            operator,
+            operand: Some("v".repeat(operand)),
+        };
+        let (name, value) = (ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTE_VALUE_BYTES_MAX);
+        assert_eq!(constraint_fault(&rule(name, Operator::Is, value)), None);
+        assert_eq!(constraint_fault(&rule(name, Operator::Like, value + 1)), None);
+        for wrong in [rule(name + 1, Operator::Is, 1), rule(500_000, Operator::Like, 1)] {
+            assert!(constraint_fault(&wrong).is_some_and(|it| it.contains("no agent has") && it.len() < 200));
+        }
+        for wrong in [rule(1, Operator::Is, value + 1), rule(1, Operator::Cluster, 500_000)] {
+            assert!(constraint_fault(&wrong).is_some_and(|it| it.contains("such a value") && it.len() < 200));
+        }
     }
     use crate::domain::{Container, DockerImage, PortMapping, Volume};
 

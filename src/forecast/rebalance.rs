@@ -3,7 +3,7 @@
 //! Candidates are tried one after the other on a copy, each placed by the real scheduler. What is
 //! left over is then played as a whole, and stays in the plan only when the cluster is better
 //! for it: fewer instances that stand against a rule, or as many and the fullest agents less
-//! full. Each plan that is carried out so takes the cluster a step down a finite stair, and
+//! full. For the sake of load only those move that would not come to where they are again. Each plan that is carried out so takes the cluster a step down a finite stair, and
 //! nothing moves to and fro.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +104,7 @@ pub fn rebalance(
         work: state.clone(),
         copies: Copies::of(state),
         book: Book::new(strategy),
+        anchors: anchors(state),
         strategy,
         minted: 0,
         tries: 0,
@@ -134,6 +135,8 @@ struct Planner<'a> {
     work: ClusterState,
     copies: Copies,
     book: Book,
+    /// Apps that others want to be near.
+    anchors: BTreeSet<AppId>,
     /// What apps get that wish for none.
     strategy: Strategy,
     minted: u128,
@@ -213,13 +216,14 @@ impl Planner<'_> {
                 .state
                 .content_of(row)
                 .is_some_and(|content| content.spec.strategy(self.strategy) == Strategy::Binpack);
-            if is_packed || *self.left_of(&row.app) == 0 || self.stays_because(row).is_some() {
+            let is_held = is_packed || self.anchors.contains(&row.app);
+            if is_held || *self.left_of(&row.app) == 0 || self.stays_because(row).is_some() {
                 continue;
             }
             if !self.may_try() {
                 return false;
             }
-            let Some((work, placement)) = self.tried(row) else { continue };
+            let Some((work, placement)) = self.placed_anew(row) else { continue };
             let there = work.agents.get(&placement.agent).map_or(u64::MAX, |agent| load(agent));
             if here.saturating_sub(there) < LOAD_GAP {
                 continue;
@@ -269,36 +273,50 @@ impl Planner<'_> {
 
     /// The working state with one instance about to move, and the one that shall take its place.
     fn leaving(&mut self, row: &InstanceRow) -> Option<(ClusterState, InstanceId)> {
+        let leaves = vec![Command::MoveInstances { instances: vec![(row.id.clone(), String::new())] }];
+        self.with_another(&row.app, leaves)
+    }
+
+    /// The working state after `commands`, with one more instance of an app that waits.
+    fn with_another(
+        &mut self,
+        app: &AppId,
+        mut commands: Vec<Command>,
+    ) -> Option<(ClusterState, InstanceId)> {
         let mut copy = self.work.clone();
-        let id = fresh_id(&copy, &row.app, &mut self.minted);
-        let version = copy.apps.get(&row.app)?.version;
-        let commands = vec![
-            Command::MoveInstances { instances: vec![(row.id.clone(), String::new())] },
-            Command::CreateInstances { app: row.app.clone(), version, ids: vec![id.clone()] },
-        ];
+        let id = fresh_id(&copy, app, &mut self.minted);
+        let version = copy.apps.get(app)?.version;
+        commands.push(Command::CreateInstances { app: app.clone(), version, ids: vec![id.clone()] });
         self.copies.record(&mut copy, commands);
         Some((copy, id))
     }
 
     /// The working state with one instance moved, and its new place; nothing when there is none.
     fn tried(&mut self, row: &InstanceRow) -> Option<(ClusterState, Placement)> {
-        let (mut copy, id) = self.leaving(row)?;
-        // Later than the end of every pause.
+        let (copy, id) = self.leaving(row)?;
+        let (mut copy, placement) = self.launched(copy, &id)?;
+        let ends = ending(row, copy.now)?;
+        self.copies.record(&mut copy, ends);
+        Some((copy, placement))
+    }
+
+    /// The same for an instance that would go elsewhere if it were placed anew now. So nothing moves for the
+    /// sake of load that its app's other instances, wishes and neighbours keep where it is.
+    fn placed_anew(&mut self, row: &InstanceRow) -> Option<(ClusterState, Placement)> {
+        let (copy, id) = self.with_another(&row.app, ending(row, self.work.now)?)?;
+        let here = &row.task.as_ref()?.agent;
+        self.launched(copy, &id).filter(|(_, placement)| placement.agent != *here)
+    }
+
+    /// A copy with one waiting instance launched where the next cycle puts it.
+    fn launched(&mut self, mut copy: ClusterState, id: &InstanceId) -> Option<(ClusterState, Placement)> {
         let excluded: BTreeSet<AgentId> = self.suspects.keys().cloned().collect();
+        // Later than the end of every pause.
         let report = self.book.cycle(&copy, &excluded, Timestamp::from_millis(i64::MAX));
-        let placement = report.placements.into_iter().find(|placement| placement.instance == id)?;
-        let task = row.task.as_ref()?;
-        let ended = TaskStatus::new(TaskState::Killed, copy.now, "");
-        let commands = vec![
-            Command::LaunchTasks { placements: vec![placement.clone()], seen_at: copy.index },
-            Command::SetGoal {
-                instances: vec![row.id.clone()],
-                goal: Goal::Decommissioned,
-                reason: String::new(),
-            },
-            Command::RecordStatuses { agent: task.agent.clone(), statuses: vec![(task.id.clone(), ended)] },
-        ];
-        self.copies.record(&mut copy, commands);
+        let placement = report.placements.into_iter().find(|placement| placement.instance == *id)?;
+        let placements = vec![placement.clone()];
+        let seen_at = copy.index;
+        self.copies.record(&mut copy, vec![Command::LaunchTasks { placements, seen_at }]);
         Some((copy, placement))
     }
 
@@ -361,6 +379,25 @@ impl Planner<'_> {
         }
         chosen
     }
+}
+
+/// Apps that others want to be near: for the sake of load these do not leave them behind.
+fn anchors(state: &ClusterState) -> BTreeSet<AppId> {
+    let specs = state.apps.iter().filter_map(|(app, _)| Some(&state.current(app)?.spec));
+    let wishes = specs.filter_map(|spec| spec.placement.as_ref());
+    let near = wishes.flat_map(|wishes| &wishes.affinity).filter(|wish| wish.weight > 0);
+    near.map(|wish| wish.app.clone()).collect()
+}
+
+/// What ends an instance.
+fn ending(row: &InstanceRow, now: Timestamp) -> Option<Vec<Command>> {
+    let task = row.task.as_ref()?;
+    let ended = TaskStatus::new(TaskState::Killed, now, "");
+    let (instances, goal) = (vec![row.id.clone()], Goal::Decommissioned);
+    Some(vec![
+        Command::SetGoal { instances, goal, reason: String::new() },
+        Command::RecordStatuses { agent: task.agent.clone(), statuses: vec![(task.id.clone(), ended)] },
+    ])
 }
 
 /// Instances that shall move, and what keeps them.

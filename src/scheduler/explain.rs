@@ -20,7 +20,7 @@ pub struct Funnel {
     pub suitable: u32,
     /// All ten reasons in funnel order.
     pub summary: Vec<ReasonCount>,
-    /// Offers that do not suit, in id order of their agents.
+    /// Offers that do not suit, in id order of their agents; no more than were asked for.
     pub unused: Vec<Unused>,
 }
 
@@ -47,8 +47,9 @@ pub struct Unused {
 }
 
 /// Puts every offer to one more instance of an app: of the content that waits, or else of
-/// the current one. Suspects get nothing. Nothing for an app that does not exist.
-pub fn funnel(state: &ClusterState, app: &AppId, suspects: &Suspects) -> Option<Funnel> {
+/// the current one. Suspects get nothing. Shows at most `unused_max` that do not suit. Nothing for an
+/// app that does not exist.
+pub fn funnel(state: &ClusterState, app: &AppId, suspects: &Suspects, unused_max: usize) -> Option<Funnel> {
     let need = Need::of(state, content_that_waits(state, app)?);
     let ground = Ground::of(&SchedulingView::without(state, suspects));
     let mut unused = Vec::new();
@@ -56,6 +57,9 @@ pub fn funnel(state: &ClusterState, app: &AppId, suspects: &Suspects) -> Option<
     for plot in &ground.plots {
         let Err(reason) = feasibility::check(&need, plot) else { continue };
         *fell.entry(reason).or_default() += 1;
+        if unused.len() >= unused_max {
+            continue;
+        }
         let suspicion = suspects.get(&plot.agent.info.id).filter(|_| reason == Reason::AgentMaintenance);
         let detail = suspicion.map(|why| why.sentence());
         let detail = detail.unwrap_or_else(|| feasibility::detail(&need, plot, reason));
@@ -85,6 +89,8 @@ mod tests {
     use crate::scheduler::Suspicion;
     use crate::testkit::{Playground, an_agent, an_app};
 
+    const ALL: usize = usize::MAX;
+
     #[test]
     fn each_offer_falls_at_its_first_reason_and_the_rest_goes_on() {
         let mut ground = Playground::default();
@@ -96,7 +102,7 @@ mod tests {
         ]);
         let app = an_app("/web").bridged("x:1", &[0]).cpus(1.0).mem(64.0);
         ground.put(&app);
-        let funnel = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
+        let funnel = funnel(&ground.state, &app.id(), &Suspects::new(), ALL).unwrap();
         assert_eq!((funnel.processed, funnel.suitable), (4, 1));
         let declined: Vec<(u32, u32)> = funnel.summary.iter().map(|c| (c.declined, c.processed)).collect();
         let wanted = [(0, 4), (1, 4), (0, 3), (0, 3), (2, 3), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)];
@@ -117,7 +123,7 @@ mod tests {
         ]);
         let app = an_app("/web").cpus(3.0).any_ports(2);
         ground.put(&app);
-        let of_web = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
+        let of_web = funnel(&ground.state, &app.id(), &Suspects::new(), ALL).unwrap();
         let details: Vec<&str> = of_web.unused.iter().map(|unused| unused.detail.as_str()).collect();
         assert_eq!(
             details,
@@ -130,7 +136,7 @@ mod tests {
         assert_eq!((of_web.summary[0].declined, of_web.suitable), (2, 1));
         let app = an_app("/db/one").role("db").accepts(&["db"]).cpus(2.0);
         ground.put(&app);
-        let of_db = funnel(&ground.state, &app.id(), &Suspects::new()).unwrap();
+        let of_db = funnel(&ground.state, &app.id(), &Suspects::new(), ALL).unwrap();
         assert_eq!((of_db.summary[0].reason, of_db.summary[0].declined), (Reason::UnfulfilledRole, 3));
         let detail = &of_db.unused[0].detail;
         assert_eq!(detail, "needs 2 cpus: of 2 spare 2 are unreserved, and the app accepts only db");
@@ -142,14 +148,28 @@ mod tests {
         let app = an_app("/web");
         ground.put(&app);
         let suspects = Suspects::from([(AgentId::new("a2"), Suspicion::NotYetBack)]);
-        let funnel = funnel(&ground.state, &app.id(), &suspects).unwrap();
+        let funnel = funnel(&ground.state, &app.id(), &suspects, ALL).unwrap();
         assert_eq!((funnel.processed, funnel.suitable), (2, 1));
         assert_eq!(funnel.unused[0].reason, Reason::AgentMaintenance);
         assert_eq!(funnel.unused[0].detail, Suspicion::NotYetBack.sentence());
     }
 
     #[test]
+    fn all_are_counted_and_no_more_shown_than_asked_for() {
+        let mut ground = Playground::with_agents(3);
+        let app = an_app("/web").cpus(1_000.0);
+        ground.put(&app);
+        for (asked, shown) in [(0, 0), (2, 2), (ALL, 3)] {
+            let funnel = funnel(&ground.state, &app.id(), &Suspects::new(), asked).unwrap();
+            assert_eq!((funnel.processed, funnel.suitable, funnel.unused.len()), (3, 0, shown));
+        }
+    }
+
+    #[test]
     fn an_unknown_app_has_no_funnel() {
-        assert_eq!(funnel(&ClusterState::default(), &AppId::parse("/web").unwrap(), &Suspects::new()), None);
+        assert_eq!(
+            funnel(&ClusterState::default(), &AppId::parse("/web").unwrap(), &Suspects::new(), ALL),
+            None
+        );
     }
 }

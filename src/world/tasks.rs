@@ -40,7 +40,7 @@ pub fn inherit<F: Future>(future: F) -> impl Future<Output = F::Output> {
     Simulated::scope(random_u64(), future)
 }
 
-/// Runs `work`, which may wait for a disk, away from the threads that serve others.
+/// Runs `work`, which may wait for a disk or compute for long, away from the threads that serve others.
 #[cfg(not(feature = "sim"))]
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {

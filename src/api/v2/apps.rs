@@ -17,6 +17,7 @@ use crate::api::wire::task::{TaskContext, task_json};
 use crate::api::write_request::{unknown_value, warn};
 use crate::domain::{AppId, AppVersion, SpecVersion, Timestamp};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
+use crate::world::blocking;
 
 /// What an answer about apps shows beside their definitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,15 +124,18 @@ pub(in crate::api) async fn list(State(context): State<Context>, query: Query) -
     let contains = |text: &str, part: &str| text.to_lowercase().contains(&part.to_lowercase());
     let view = context.read(query.is_stale()).await?;
     let ((wanted, warnings), now) = (Wanted::of(&query), context.now());
-    let apps: Vec<Value> = all_apps(&view)
-        .filter(|app| query.get("id").is_none_or(|part| contains(app.app.as_str(), part)))
-        .filter(|app| {
-            query.get("cmd").is_none_or(|part| contains(app.spec.cmd.as_deref().unwrap_or(""), part))
-        })
-        .filter(|app| labels.as_ref().is_none_or(|labels| labels.matches(&app.spec.labels)))
-        .map(|app| info(&view, app, wanted, now))
-        .collect();
-    let mut response = Json(json!({ "apps": apps })).into_response();
+    let work = move || {
+        let apps: Vec<Value> = all_apps(&view)
+            .filter(|app| query.get("id").is_none_or(|part| contains(app.app.as_str(), part)))
+            .filter(|app| {
+                query.get("cmd").is_none_or(|part| contains(app.spec.cmd.as_deref().unwrap_or(""), part))
+            })
+            .filter(|app| labels.as_ref().is_none_or(|labels| labels.matches(&app.spec.labels)))
+            .map(|app| info(&view, app, wanted, now))
+            .collect();
+        Json(json!({ "apps": apps })).into_response()
+    };
+    let mut response = blocking(work).await;
     warn(&mut response, &warnings);
     Ok(response)
 }
@@ -141,8 +145,12 @@ pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Resul
     let view = context.read(query.is_stale()).await?;
     let (embedded, warnings) = Wanted::of(query);
     let wanted = Wanted { tasks: true, last_task_failure: true, ..embedded };
-    let app = info(&view, found(&view, id)?, wanted, context.now());
-    let mut response = Json(json!({ "app": app })).into_response();
+    let (id, now) = (id.clone(), context.now());
+    let work = move || {
+        let app = info(&view, found(&view, &id)?, wanted, now);
+        Ok::<_, ApiError>(Json(json!({ "app": app })).into_response())
+    };
+    let mut response = blocking(work).await?;
     warn(&mut response, &warnings);
     Ok(response)
 }
@@ -151,9 +159,12 @@ pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Resul
 pub(super) async fn list_group(context: &Context, group: &str, query: &Query) -> Result<Response, ApiError> {
     let view = context.read(query.is_stale()).await?;
     let ((wanted, warnings), now) = (Wanted::of(query), context.now());
-    let apps: Vec<Value> =
-        apps_below(&view, group)?.into_iter().map(|app| info(&view, app, wanted, now)).collect();
-    let mut response = Json(json!({ "*": apps })).into_response();
+    let group = group.to_owned();
+    let work = move || {
+        let apps = apps_below(&view, &group)?.into_iter().map(|app| info(&view, app, wanted, now));
+        Ok::<_, ApiError>(Json(json!({ "*": apps.collect::<Vec<_>>() })).into_response())
+    };
+    let mut response = blocking(work).await?;
     warn(&mut response, &warnings);
     Ok(response)
 }

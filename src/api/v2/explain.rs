@@ -10,6 +10,7 @@ use crate::api::error::ApiError;
 use crate::api::extract::Query;
 use crate::api::wire::explain::ExplanationBody;
 use crate::scheduler;
+use crate::world::blocking;
 
 /// `GET /v2/apps/{id}/explain`; an app that is itself called so is shown instead.
 pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Result<Response, ApiError> {
@@ -20,9 +21,12 @@ pub(super) async fn show(context: &Context, id: &PathId, query: &Query) -> Resul
         return apps::show(context, &itself, query).await;
     }
     let now = context.now();
-    let suspects = context.suspects(&view);
-    let explain = |app| scheduler::explain(&view, &app, &suspects, now, context.strategy);
-    let explanation = id.app().and_then(explain);
-    let explanation = explanation.ok_or_else(|| ApiError::missing_app(id.as_str()))?;
-    Ok(Json(ExplanationBody::of(&explanation)).into_response())
+    let (suspects, strategy) = (context.suspects(&view), context.strategy);
+    let missing = || ApiError::missing_app(id.as_str());
+    let app = id.app().ok_or_else(missing)?;
+    let work = move || {
+        let explanation = scheduler::explain(&view, &app, &suspects, now, strategy)?;
+        Some(Json(ExplanationBody::of(&explanation)).into_response())
+    };
+    blocking(work).await.ok_or_else(missing)
 }

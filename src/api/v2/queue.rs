@@ -20,6 +20,7 @@ use crate::api::write_request::{unknown_value, warn};
 use crate::domain::{AppId, Timestamp};
 use crate::scheduler::{self, Funnel, Suspects};
 use crate::state::ClusterState;
+use crate::world::blocking;
 
 /// Declined offers that one item lists; one per agent would swell the answer on large clusters.
 const UNUSED_OFFERS_MAX: usize = 1_000;
@@ -52,9 +53,12 @@ pub(in crate::api) async fn list(State(context): State<Context>, query: Query) -
     let view = context.read(query.is_stale()).await?;
     let now = context.now();
     let asked = Asked { suspects: context.suspects(&view), now, with_offers: !offers.is_empty() };
-    let waiting = waiting_by_app(&view, now);
-    let items = waiting.iter().filter_map(|(app, waiting)| item(&view, app, waiting, &asked));
-    let mut response = Json(json!({ "queue": items.collect::<Vec<_>>() })).into_response();
+    let work = move || {
+        let waiting = waiting_by_app(&view, now);
+        let items = waiting.iter().filter_map(|(app, waiting)| item(&view, app, waiting, &asked));
+        Json(json!({ "queue": items.collect::<Vec<_>>() })).into_response()
+    };
+    let mut response = blocking(work).await;
     warn(&mut response, &warnings);
     Ok(response)
 }
@@ -68,7 +72,8 @@ struct Asked {
 
 fn item(state: &ClusterState, app: &AppId, waiting: &Waiting, asked: &Asked) -> Option<Value> {
     let (now, content) = (asked.now, state.current(app)?);
-    let funnel = scheduler::funnel(state, app, &asked.suspects)?;
+    let unused_max = if asked.with_offers { UNUSED_OFFERS_MAX } else { 0 };
+    let funnel = scheduler::funnel(state, app, &asked.suspects, unused_max)?;
     let unused = funnel.processed.saturating_sub(funnel.suitable);
     // Nothing is remembered of earlier offers: what an agent has spare now is its last offer.
     let summary = summary_of(&funnel);
@@ -97,7 +102,7 @@ fn summary_of(funnel: &Funnel) -> wire::queue::Funnel {
 }
 
 fn unused_offers(funnel: &Funnel, now: Timestamp) -> Value {
-    let unused = funnel.unused.iter().take(UNUSED_OFFERS_MAX).map(|unused| {
+    let unused = funnel.unused.iter().map(|unused| {
         json!({
             "offer": wire::offer::offer_json(&unused.offer),
             "reason": [unused.reason.as_str()],

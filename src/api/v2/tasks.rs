@@ -19,6 +19,7 @@ use crate::api::write_request::{WriteRequest, unknown_value, warn, written, writ
 use crate::control::Kill;
 use crate::domain::{AppVersion, TaskId, Violation};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
+use crate::world::blocking;
 
 /// What old bridges ask for.
 const TEXT: &str = "text/plain";
@@ -73,21 +74,26 @@ pub(in crate::api) async fn list(
 ) -> Result<Response, ApiError> {
     let view = context.read(query.is_stale()).await?;
     if wants_text(&headers) {
-        return Ok(text_answer(&view, &all_apps(&view).collect::<Vec<_>>()));
+        return Ok(blocking(move || text_answer(&view, &all_apps(&view).collect::<Vec<_>>())).await);
     }
     let (states, warnings) = wanted_states(&query);
+    let mut response = blocking(move || all_tasks(&view, &states)).await;
+    warn(&mut response, &warnings);
+    Ok(response)
+}
+
+/// The JSON form of all tasks in one of these states, or without any in whichever.
+fn all_tasks(state: &ClusterState, states: &[&str]) -> Response {
     let is_wanted = |task: &TaskRow| states.is_empty() || states.contains(&state_name(task));
-    let shown = all_apps(&view).flat_map(|app| shown_tasks(&view, &app.app));
+    let shown = all_apps(state).flat_map(|app| shown_tasks(state, &app.app));
     let of_apps = shown.map(|(row, task)| (row, task, TaskContext { service_ports: true }));
-    let orphans = orphans(&view).map(|(row, task)| (row, task, TaskContext::default()));
+    let orphans = orphans(state).map(|(row, task)| (row, task, TaskContext::default()));
     let tasks: Vec<Value> = of_apps
         .chain(orphans)
         .filter(|(_, task, _)| is_wanted(task))
-        .map(|(row, task, context)| shown_task_json(&view, row, task, context))
+        .map(|(row, task, context)| shown_task_json(state, row, task, context))
         .collect();
-    let mut response = Json(json!({ "tasks": tasks })).into_response();
-    warn(&mut response, &warnings);
-    Ok(response)
+    Json(json!({ "tasks": tasks })).into_response()
 }
 
 /// `POST /v2/tasks/delete`

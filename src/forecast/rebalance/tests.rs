@@ -216,3 +216,47 @@ fn who_packs_stays_on_full_agents() {
     assert_eq!(moves(&wishing(Strategy::Binpack), Strategy::Spread), 0);
     assert_eq!(moves(&wishing(Strategy::Spread), Strategy::Binpack), 2);
 }
+
+/// Agents of 2 cpus: `a1` with an ssd in zone z1, `a2` and `a3` in z2.
+fn two_zones() -> Playground {
+    let mut ground = Playground::default();
+    let a1 = an_agent("a1").cpus(2.0).attribute("ssd", "yes").attribute("zone", "z1");
+    let in_z2 = |id: &str| an_agent(id).cpus(2.0).attribute("zone", "z2");
+    ground.record(vec![a1.register(), in_z2("a2").register(), in_z2("a3").register()]);
+    ground
+}
+
+/// The apps one after the other, those with an agent only there; what moves then.
+fn moves_after(apps: &[(AppBuilder, Option<&str>)]) -> Vec<PlannedMove> {
+    let mut ground = two_zones();
+    for (app, there) in apps {
+        match there {
+            Some(agent) => {
+                ground.put(app);
+                let made = ground.create(app.id().as_str(), app.clone().spec().instances as usize);
+                ground.put_on(agent, &made);
+            }
+            None => {
+                ground.deploy(app);
+                ground.settle();
+            }
+        }
+    }
+    ground.settle();
+    planned(&ground, BUDGET).moves
+}
+
+#[test]
+fn nothing_leaves_for_the_sake_of_load_where_its_app_wants_it() {
+    let web = |instances, cpus| an_app("/web").instances(instances).cpus(cpus);
+    assert_eq!(moves_after(&[(web(6, 0.3).prefer("ssd", "yes", 100), None)]), []);
+    let other = |cpus| (an_app("/other").cpus(cpus), Some("a1"));
+    assert_eq!(moves_after(&[(web(4, 0.3).spread("zone", 100, &[]), None), other(0.8)]), []);
+    // One on each agent, and nowhere two.
+    assert_eq!(moves_after(&[(web(3, 0.2), None), other(1.7)]), []);
+    let near = web(5, 0.3).near("/other", "hostname", 100);
+    assert_eq!(moves_after(&[other(0.4), (near, None)]), []);
+    // What wishes for nothing and has no siblings elsewhere does leave.
+    let moves = moves_after(&[(web(1, 0.9), Some("a1")), other(0.9)]);
+    assert_eq!(moves.len(), 1, "{moves:?}");
+}

@@ -272,7 +272,7 @@ proptest! {
                     let counts = &counted.waiting.get(app).unwrap().rejections;
                     prop_assert_eq!(counts.values().sum::<u32>(), present, "a reason for each agent");
                 }
-                let funnel = funnel(&ground.state, app, &Default::default()).unwrap();
+                let funnel = funnel(&ground.state, app, &Default::default(), 0).unwrap();
                 let declined: u32 = funnel.summary.iter().map(|line| line.declined).sum();
                 prop_assert_eq!(declined + funnel.suitable, funnel.processed);
                 REFUSALS.fetch_add(1, Ordering::Relaxed);

@@ -185,3 +185,28 @@ async fn odd_queries_and_headers_are_taken_calmly() {
         bench.ask("GET", "/v2/tasks", &[("accept", accept)]).await.expect_status(200);
     }
 }
+
+#[tokio::test]
+async fn one_request_brings_a_bounded_number_of_patterns() {
+    let bench = Bench::default();
+    let app = |app: usize| {
+        let rules: Vec<Value> = (0..64).map(|at| json!(["rack", "LIKE", format!("r{app}-{at}")])).collect();
+        json!({"id": format!("/app{app}"), "cmd": "x", "constraints": rules})
+    };
+    let apps = |count: usize| Value::Array((0..count).map(app).collect());
+    let answer = bench.put("/v2/apps", apps(5)).await.expect_status(422);
+    assert!(answer.text.contains("at most 256 different regular expressions"), "{}", answer.text);
+    assert!(bench.state().apps.is_empty());
+    bench.put("/v2/apps", apps(4)).await.expect_status(200);
+}
+
+#[tokio::test]
+async fn texts_of_constraints_are_bounded() {
+    for rule in [json!(["a".repeat(500_000), "UNIQUE"]), json!(["rack", "IS", "a".repeat(2_000)])] {
+        let body = json!({"id": "/b", "cmd": "x", "constraints": [rule]});
+        for answer in refused_everywhere(&body.to_string(), 422).await {
+            assert_eq!(answer["details"][0]["path"], "/constraints(0)");
+            assert!(answer.to_string().len() < 1_000, "{answer}");
+        }
+    }
+}
