@@ -44,6 +44,11 @@ fn fact_of(field: &str) -> &str {
     }
 }
 
+/// Whether a field means the fact that no two agents share.
+pub fn is_hostname(field: &str) -> bool {
+    fact_of(field) == HOSTNAME
+}
+
 /// What an agent has in the field of a rule, as rules compare it; nothing where it has no such fact.
 pub fn attribute_on<'a>(field: &str, agent: &'a AgentInfo) -> Option<Cow<'a, str>> {
     match fact_of(field) {

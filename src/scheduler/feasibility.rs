@@ -4,23 +4,14 @@ use super::Amount;
 use super::ground::Plot;
 use super::matcher::Need;
 use super::{Reason, ports};
-use crate::domain::{AgentInfo, Hindrances, Pools, Resources};
+use crate::domain::{Hindrances, Pools, Resources};
 
 /// The first reason in funnel order why a demand does not fit.
 pub(super) fn check(need: &Need, plot: &Plot<'_>) -> Result<(), Reason> {
-    check_by(need, plot, |info| need.rules.allow(info))
-}
-
-/// The same where somebody else says whether placement rules allow an agent.
-pub(super) fn check_by<'a>(
-    need: &Need,
-    plot: &Plot<'a>,
-    allow: impl FnOnce(&'a AgentInfo) -> bool,
-) -> Result<(), Reason> {
     let open = plot.open_to(&need.accepted);
     let questions: [(bool, Reason); 8] = [
         (!is_kept_for_others(need, plot), Reason::UnfulfilledRole),
-        (suits_kind(need, plot, allow), Reason::UnfulfilledConstraint),
+        (suits_kind(need, plot), Reason::UnfulfilledConstraint),
         (!plot.is_excluded, Reason::AgentMaintenance),
         (open.cpus >= need.cpus, Reason::InsufficientCpus),
         (open.mem >= need.mem, Reason::InsufficientMemory),
@@ -67,9 +58,9 @@ pub(super) fn kept_for_others(need: &Need, plot: &Plot<'_>) -> String {
 }
 
 /// Runs such tasks, no placement rule forbids it, and none of the app is about to leave it.
-fn suits_kind<'a>(need: &Need, plot: &Plot<'a>, allow: impl FnOnce(&'a AgentInfo) -> bool) -> bool {
+fn suits_kind(need: &Need, plot: &Plot<'_>) -> bool {
     let info = &plot.agent.info;
-    (!need.image || plot.agent.takes_containers()) && !need.left.contains(&info.id) && allow(info)
+    (!need.image || plot.agent.takes_containers()) && !need.left.contains(&info.id) && need.rules.allow(info)
 }
 
 /// For people: why an agent runs no containers, ever or now.

@@ -3,11 +3,15 @@
 //! Points are in thousandths. The sum decides; of equal ones the greater lot, then the smaller id.
 //! What only an agent's facts decide is worked out once for each ([`Judge::face_of`]).
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+mod near;
+mod shares;
 
+use std::collections::BTreeSet;
+
+use self::near::Near;
+use self::shares::Shares;
 use super::rules::Test;
-use crate::domain::{AgentInfo, AppId, AppVersion, Preference, RunSpec, Spread, Strategy, attribute_on};
+use crate::domain::{AgentInfo, AppId, AppVersion, Preference, RunSpec, Strategy, attribute_on};
 use crate::state::{ClusterState, InstanceRow, Placement};
 
 /// Thousandths of one point.
@@ -20,7 +24,7 @@ const LOAD_POINTS: i64 = 10;
 const SIBLINGS_POINTS: i64 = 50;
 
 /// The number of a value that no agent has.
-const NO_VALUE: usize = usize::MAX;
+const NO_VALUE: u32 = u32::MAX;
 
 /// One content's wishes, ready to be judged.
 #[derive(Clone, Debug)]
@@ -33,40 +37,18 @@ pub(super) struct Judge {
     affinities: Vec<Near>,
 }
 
-/// Where the app's own instances are, by the value of one fact.
-#[derive(Clone, Debug)]
-struct Shares {
-    wish: Spread,
-    values: BTreeMap<String, usize>,
-    /// Instances by number of the value.
-    counts: Vec<i64>,
-    /// Wanted percentage by number of the value; nothing for values that are not named.
-    percents: Vec<Option<i64>>,
-    /// Instances at values that are not named.
-    elsewhere: i64,
-}
-
-/// Where another app is.
-#[derive(Clone, Debug)]
-struct Near {
-    app: AppId,
-    attribute: String,
-    weight: i64,
-    values: BTreeSet<String>,
-}
-
 /// What an agent's facts decide.
 #[derive(Clone, Debug)]
 pub(super) struct Face {
-    /// Points for preferences and affinities.
-    fixed: i64,
-    /// Number of its value for each spread.
-    values: Vec<usize>,
+    /// Points for preferences.
+    liked: i64,
+    /// Number of its value for each wish that counts: spreads first, then affinities.
+    values: Box<[u32]>,
 }
 
 impl Face {
-    /// Agents with the same numbers get the same points for what is shared out.
-    pub(super) fn values(&self) -> &[usize] {
+    /// Number of its value for each wish that counts.
+    pub(super) fn values(&self) -> &[u32] {
         &self.values
     }
 }
@@ -92,12 +74,6 @@ impl Judge {
             return None;
         }
         let preference = |wish: Preference| (Test::of(&wish.rule(), 0), wish);
-        let affinities = wishes.affinity.into_iter().map(|wish| Near {
-            app: wish.app,
-            attribute: wish.attribute,
-            weight: i64::from(wish.weight),
-            values: BTreeSet::new(),
-        });
         Some(Self {
             strategy,
             instances: i64::from(spec.instances.max(1)),
@@ -108,7 +84,7 @@ impl Judge {
                 .map(|(test, wish)| (wish, test))
                 .collect(),
             spreads: wishes.spread.into_iter().map(Shares::of).collect(),
-            affinities: affinities.collect(),
+            affinities: wishes.affinity.into_iter().map(Near::of).collect(),
         })
     }
 
@@ -135,7 +111,7 @@ impl Judge {
             let new = placed.iter().filter(|(of, _)| *of == app).map(|(_, agent)| *agent);
             for agent in recorded.chain(new) {
                 if *app == content.app {
-                    judge.note_own(&agent.info, 1);
+                    judge.note_own(&agent.info);
                 } else {
                     judge.note_other(app, &agent.info);
                 }
@@ -154,11 +130,11 @@ impl Judge {
         self.affinities.iter().map(|near| &near.app)
     }
 
-    /// So many instances of the app itself are on an agent.
-    pub(super) fn note_own(&mut self, agent: &AgentInfo, count: u32) {
+    /// An instance of the app itself is on an agent.
+    fn note_own(&mut self, agent: &AgentInfo) {
         for shares in &mut self.spreads {
             let value = shares.number_on(agent);
-            shares.add(value, i64::from(count));
+            shares.add(value, 1);
         }
     }
 
@@ -170,32 +146,85 @@ impl Judge {
     }
 
     /// Another app has an instance on an agent.
-    pub(super) fn note_other(&mut self, app: &AppId, agent: &AgentInfo) {
+    fn note_other(&mut self, app: &AppId, agent: &AgentInfo) {
         for near in self.affinities.iter_mut().filter(|near| near.app == *app) {
-            near.values.extend(attribute_on(&near.attribute, agent).map(Cow::into_owned));
+            let value = near.number_on(agent);
+            near.add(value, 1);
+        }
+    }
+
+    /// Counts so many more at a value, for the wish at a position among those that count.
+    pub(super) fn add(&mut self, wish: usize, value: u32, more: i64) {
+        let spreads = self.spreads.len();
+        match self.spreads.get_mut(wish) {
+            Some(shares) => shares.add(value, more),
+            None => {
+                let near = self.affinities.get_mut(wish.saturating_sub(spreads));
+                near.into_iter().for_each(|near| near.add(value, more));
+            }
         }
     }
 
     /// What an agent's facts decide.
     pub(super) fn face_of(&mut self, agent: &AgentInfo) -> Face {
-        let liked: i64 = self.preferences.iter().map(|(wish, test)| preferred(wish, test, agent)).sum();
-        let near: i64 = self.affinities.iter().map(|near| near.points(agent)).sum();
-        Face {
-            fixed: liked + near,
-            values: self.spreads.iter_mut().map(|shares| shares.number_on(agent)).collect(),
-        }
+        let spreads = self.spreads.iter_mut().map(|shares| shares.number_on(agent));
+        let affinities = self.affinities.iter_mut().map(|near| near.number_on(agent));
+        let values = spreads.chain(affinities).collect();
+        Face { liked: self.preferences.iter().map(|(wish, test)| preferred(wish, test, agent)).sum(), values }
     }
 
-    /// Points that only the agent itself changes: its facts, its load in millionths, and how many
-    /// instances of the app it has.
+    /// Points that only the agent itself changes, while other apps stay where they are: its facts, its
+    /// load in millionths, and how many instances of the app it has.
     pub(super) fn local(&self, face: &Face, load: u64, siblings: u32) -> i64 {
-        face.fixed + self.by_load(load) + self.by_siblings(siblings)
+        let near: i64 = self.near(face).map(|(_, points)| points).sum();
+        face.liked + near + self.by_load(load) + self.by_siblings(siblings)
     }
 
     /// Points that change wherever the app's instances go.
     pub(super) fn shared(&self, face: &Face) -> i64 {
-        let of = |(shares, value): (&Shares, &usize)| shares.points(*value, self.instances);
-        self.spreads.iter().zip(&face.values).map(of).sum()
+        self.shares(face).map(|(_, points)| points).sum()
+    }
+
+    /// What [`Judge::shared`] looks at.
+    pub(super) fn values_shared<'a>(&self, face: &'a Face) -> &'a [u32] {
+        face.values.get(..self.spreads.len()).unwrap_or_default()
+    }
+
+    /// Points that instances change on this agent alone, or nearly so: those of [`Judge::local`], but with
+    /// the wishes that count by the host name, and without those that count by other facts.
+    pub(super) fn single(&self, face: &Face, load: u64, siblings: u32) -> i64 {
+        let counted = self.shares(face).chain(self.near(face)).filter(|(is_single, _)| *is_single);
+        let counted: i64 = counted.map(|(_, points)| points).sum();
+        face.liked + counted + self.by_load(load) + self.by_siblings(siblings)
+    }
+
+    /// All other points: those of wishes that count by a fact that many agents share.
+    pub(super) fn common(&self, face: &Face) -> i64 {
+        let counted = self.shares(face).chain(self.near(face)).filter(|(is_single, _)| !*is_single);
+        counted.map(|(_, points)| points).sum()
+    }
+
+    /// For each wish that counts whether it counts by the host name.
+    pub(super) fn are_single(&self) -> impl Iterator<Item = bool> {
+        let spreads = self.spreads.iter().map(Shares::is_of_single_agents);
+        spreads.chain(self.affinities.iter().map(Near::is_of_single_agents))
+    }
+
+    /// How many wishes share the app's own instances out; those that count other apps come after them.
+    pub(super) fn spreads(&self) -> usize {
+        self.spreads.len()
+    }
+
+    /// Points of each spread, and whether it counts by the host name.
+    fn shares(&self, face: &Face) -> impl Iterator<Item = (bool, i64)> {
+        let pairs = self.spreads.iter().zip(&face.values);
+        pairs.map(|(shares, value)| (shares.is_of_single_agents(), shares.points(*value, self.instances)))
+    }
+
+    /// The same of affinities.
+    fn near(&self, face: &Face) -> impl Iterator<Item = (bool, i64)> {
+        let pairs = self.affinities.iter().zip(face.values.iter().skip(self.spreads.len()));
+        pairs.map(|(near, value)| (near.is_of_single_agents(), near.points(*value)))
     }
 
     fn by_load(&self, load: u64) -> i64 {
@@ -233,11 +262,12 @@ impl Judge {
                 points: shares.points(value, instances),
             });
         }
-        for (at, near) in self.affinities.iter().enumerate() {
+        for (at, near) in self.affinities.iter_mut().enumerate() {
+            let value = near.number_on(agent);
             parts.push(Part {
                 wish: format!("affinity({at})"),
                 why: format!("{} is at the same {}", near.app, near.attribute),
-                points: near.points(agent),
+                points: near.points(value),
             });
         }
         parts.push(Part {
@@ -259,84 +289,4 @@ fn preferred(wish: &Preference, test: &Test, agent: &AgentInfo) -> i64 {
     let value = attribute_on(&wish.attribute, agent);
     let holds = value.is_some_and(|value| test.allows_value(&value));
     if holds { i64::from(wish.weight) * POINT } else { 0 }
-}
-
-impl Near {
-    fn points(&self, agent: &AgentInfo) -> i64 {
-        if self.values.is_empty() {
-            return 0;
-        }
-        let is_near = attribute_on(&self.attribute, agent).is_some_and(|value| self.values.contains(&*value));
-        if is_near { self.weight * POINT } else { 0 }
-    }
-}
-
-impl Shares {
-    fn of(wish: Spread) -> Self {
-        let mut shares =
-            Self { wish, values: BTreeMap::new(), counts: Vec::new(), percents: Vec::new(), elsewhere: 0 };
-        for target in shares.wish.targets.clone() {
-            let value = shares.number(&target.value);
-            if let Some(percent) = shares.percents.get_mut(value) {
-                *percent = Some(i64::from(target.percent));
-            }
-        }
-        shares
-    }
-
-    fn number(&mut self, value: &str) -> usize {
-        if let Some(number) = self.values.get(value) {
-            return *number;
-        }
-        let number = self.values.len();
-        self.values.insert(value.to_owned(), number);
-        self.counts.push(0);
-        self.percents.push(None);
-        number
-    }
-
-    fn number_on(&mut self, agent: &AgentInfo) -> usize {
-        attribute_on(&self.wish.attribute, agent).map_or(NO_VALUE, |value| self.number(&value))
-    }
-
-    fn add(&mut self, value: usize, more: i64) {
-        if let Some(count) = self.counts.get_mut(value) {
-            *count += more;
-            if self.percents.get(value) == Some(&None) {
-                self.elsewhere += more;
-            }
-        }
-    }
-
-    /// What a value should have and has, in thousandths of the app's instances. An agent without
-    /// the fact is as bad as one where all of them are.
-    fn points(&self, value: usize, instances: i64) -> i64 {
-        let weight = i64::from(self.wish.weight);
-        let Some(count) = self.counts.get(value).copied() else { return -weight * POINT };
-        let (wanted, has) = match self.percents.get(value).copied().flatten() {
-            Some(percent) => (percent * 10, count),
-            None if self.wish.targets.is_empty() => (0, count),
-            None => (self.rest() * 10, self.elsewhere),
-        };
-        weight * (wanted - has * 1_000 / instances)
-    }
-
-    /// Percentage that targets leave to other values.
-    fn rest(&self) -> i64 {
-        100 - self.percents.iter().flatten().sum::<i64>()
-    }
-
-    fn sentence(&self, agent: &AgentInfo, value: usize, instances: i64) -> String {
-        let name = &self.wish.attribute;
-        let Some(text) = attribute_on(name, agent) else { return format!("the agent has no {name}") };
-        let count = self.counts.get(value).copied().unwrap_or(0);
-        match self.percents.get(value).copied().flatten() {
-            Some(percent) => format!("{name} {text:?} has {count} of {instances}, wants {percent} %"),
-            None if self.wish.targets.is_empty() => format!("{name} {text:?} has {count} of {instances}"),
-            None => {
-                let (has, rest) = (self.elsewhere, self.rest());
-                format!("values of {name} without a share have {has} of {instances}, want {rest} %")
-            }
-        }
-    }
 }

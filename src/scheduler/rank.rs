@@ -17,12 +17,22 @@ pub(super) fn lot(agent: &AgentId) -> u16 {
 ///
 /// `totals` and `spare` are cpus and memory.
 pub(super) fn score(totals: (Scalar, Scalar), spare: (Scalar, Scalar), lot: u16) -> u32 {
-    let taken = load(totals, spare);
-    let free = 1_000_000_u64.saturating_sub(taken) * u64::from(u16::MAX) / 1_000_000;
-    u32::try_from(free << 16).unwrap_or(u32::MAX) | u32::from(lot)
+    of(load(totals, spare), lot)
+}
+
+/// The same of one that is so full, in millionths.
+pub(super) fn of(load: u64, lot: u16) -> u32 {
+    u32::from(free(load)) << 16 | u32::from(lot)
+}
+
+/// The free share of an agent that is so full, as scores have it.
+pub(super) fn free(load: u64) -> u16 {
+    let free = 1_000_000_u64.saturating_sub(load) * u64::from(u16::MAX) / 1_000_000;
+    u16::try_from(free).unwrap_or(u16::MAX)
 }
 
 /// The lot that is in a score.
+#[cfg(test)]
 pub(super) fn lot_of(score: u32) -> u16 {
     u16::try_from(score & u32::from(u16::MAX)).unwrap_or(0)
 }

@@ -109,6 +109,11 @@ impl Rules {
         self.0.iter().all(|rule| rule.allows(agent))
     }
 
+    /// Whether the answer of the rule at a position depends on where instances are.
+    pub(super) fn counts(&self, at: usize) -> bool {
+        self.0.get(at).is_some_and(|rule| rule.test.looks_at_instances())
+    }
+
     /// For people: the first rule that does not hold, and what stands against it.
     pub(super) fn objection(&self, agent: &AgentInfo) -> Option<String> {
         self.0.iter().find(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))

@@ -5,12 +5,11 @@
 //! from "three would". Costs one pass over the agents and is never on the scheduling path.
 
 mod changes;
+mod crowd;
 mod held;
 mod lack;
 mod obstacles;
 mod placed;
-
-use std::sync::Arc;
 
 pub use self::changes::Change;
 use self::changes::changes;
@@ -19,15 +18,15 @@ use self::held::held;
 pub use self::lack::{Amount, Lack};
 pub use self::obstacles::Obstacle;
 use self::obstacles::obstacles;
-use self::placed::placed;
+use self::placed::Places;
 pub use self::placed::{Placed, Score};
-use super::ground::{Ground, Plot};
+use super::ground::Plot;
 use super::launch_queue::waiting_of;
 use super::matcher::Need;
 use super::rules::Objections;
 use super::{Suspects, feasibility, ports};
-use crate::domain::{AgentInfo, AppId, Resources, Strategy, Timestamp};
-use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, TaskFailure};
+use crate::domain::{AgentId, AgentInfo, AppId, Resources, Strategy, Timestamp};
+use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, Table, TaskFailure};
 
 /// Running tasks whose place is explained; the rest of an app's tasks stand for the same reasons.
 pub const PLACED_MAX: usize = 10;
@@ -70,15 +69,17 @@ pub struct Explanation {
 impl Explanation {
     /// Agents that one more instance could go to now.
     pub fn suitable(&self) -> usize {
-        self.verdicts.iter().filter(Verdict::suits).count()
+        self.verdicts.lacks().filter(|lacks| lacks.is_empty()).count()
     }
 }
 
 /// What each agent says to one more instance, in id order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Verdicts {
-    /// Who, and where its part of `lacks` ends.
-    agents: Vec<(Arc<AgentInfo>, usize)>,
+    /// Who was asked. A snapshot: to hold on to each of them costs more than all that is asked.
+    agents: Table<AgentId, AgentRow>,
+    /// Where the part of each of `lacks` ends.
+    ends: Vec<usize>,
     /// Of all agents, one after the other: a list for each costs more than all that is in it.
     lacks: Vec<Lack>,
 }
@@ -102,32 +103,47 @@ impl Verdict<'_> {
 impl Verdicts {
     /// How many agents there are.
     pub fn len(&self) -> usize {
-        self.agents.len()
+        self.ends.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.agents.is_empty()
+        self.ends.is_empty()
     }
 
     /// The one at a position.
     pub fn get(&self, at: usize) -> Option<Verdict<'_>> {
-        let before = at.checked_sub(1).and_then(|before| self.agents.get(before));
-        let start = before.map_or(0, |(_, end)| *end);
-        let (agent, end) = self.agents.get(at)?;
-        Some(Verdict { agent, lacks: self.lacks.get(start..*end).unwrap_or_default() })
+        let before = at.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = before.copied().unwrap_or(0);
+        let lacks = self.lacks.get(start..*self.ends.get(at)?).unwrap_or_default();
+        Some(Verdict { agent: &self.agents.nth(at)?.info, lacks })
+    }
+
+    /// What stands in the way of each.
+    fn lacks(&self) -> impl Iterator<Item = &[Lack]> + Clone {
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let lacks = self.lacks.get(start..*end).unwrap_or_default();
+            start = *end;
+            lacks
+        })
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = Verdict<'_>> + Clone {
-        let mut start = 0;
-        self.agents.iter().map(move |(agent, end)| {
-            let lacks = self.lacks.get(start..*end).unwrap_or_default();
-            start = *end;
-            Verdict { agent, lacks }
-        })
+    pub fn iter(&self) -> impl Iterator<Item = Verdict<'_>> {
+        let agents = self.agents.values();
+        agents.zip(self.lacks()).map(|(row, lacks)| Verdict { agent: &row.info, lacks })
     }
 }
+
+/// Equal when the same agents say the same, whatever else is recorded of them.
+impl PartialEq for Verdicts {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Verdicts {}
 
 /// Explains the places of one app as of `state`, where suspects get nothing and apps without a
 /// strategy get `cluster`; nothing for an app that does not exist.
@@ -141,17 +157,16 @@ pub fn explain(
     let current = state.current(app)?;
     let queued = waiting_of(state, app, now);
     let content = queued.first().map_or(current, |queued| queued.content);
+    let version = queued.first().map_or(state.apps.get(app)?.version, |queued| queued.version);
+    let need = Need::of(state, content);
+    let needs = need.resources(&[]);
+    let verdicts = Verdicts::of(state, &need, suspects);
+    let is_waiting = !queued.is_empty();
     let running: Vec<&InstanceRow> =
         state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
     let told = running.get(..PLACED_MAX).unwrap_or(&running);
-    let mut contents = told.iter().filter_map(|row| state.content_of(row)).chain([content]);
-    let asks_no_ports = contents.all(|content| content.spec.port_demands().is_empty());
-    let spare_of = if asks_no_ports { AgentRow::spare_amounts } else { AgentRow::spare };
-    let need = Need::of(state, content);
-    let needs = need.resources(&[]);
-    let (verdicts, ground) = verdicts(state, &need, &needs, suspects, spare_of);
-    let is_waiting = !queued.is_empty();
-    let placed = placed(state, app, told, &ground, cluster);
+    let places = Places { state, app, suspects, cluster };
+    let placed = places.tell(told, (version, &need, &verdicts));
     Some(Explanation {
         index: state.index,
         app: app.clone(),
@@ -172,55 +187,65 @@ pub fn explain(
     })
 }
 
-/// What every agent says to one more instance, and what it has to spare: each is read once.
-fn verdicts<'a>(
-    state: &'a ClusterState,
-    need: &Need,
-    needs: &Resources,
-    suspects: &Suspects,
-    spare_of: fn(&AgentRow) -> Resources,
-) -> (Verdicts, Ground<'a>) {
-    let mut verdicts = Verdicts::default();
-    verdicts.agents.reserve(state.agents.len());
-    verdicts.lacks.reserve(state.agents.len());
-    let mut objections = Objections::of(&need.rules);
-    let mut ground = Ground { plots: Vec::with_capacity(state.agents.len()) };
-    for agent in state.agents.values() {
-        let info = &agent.info;
-        let lacks = &mut verdicts.lacks;
-        if agent.presence != Presence::Registered {
-            lacks.push(Lack::Unreachable);
-        } else if let Some(suspicion) = suspects.get(&info.id) {
-            lacks.push(Lack::Contact(*suspicion));
+impl Verdicts {
+    /// Of every agent, each of which is read once.
+    fn of(state: &ClusterState, need: &Need, suspects: &Suspects) -> Self {
+        let count = state.agents.len();
+        let (mut ends, mut lacks) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut objections = Objections::of(&need.rules);
+        for agent in state.agents.values() {
+            against(agent, need, suspects, &mut objections, &mut lacks);
+            ends.push(lacks.len());
         }
-        if let Some(hindrance) = &agent.hindrances.tasks {
-            lacks.push(Lack::Hindered(feasibility::cannot_start(hindrance)));
-        }
-        if need.image && !agent.takes_containers() {
-            lacks.push(Lack::Containers(feasibility::without_containers(&agent.hindrances)));
-        }
-        if need.left.contains(&info.id) {
-            lacks.push(Lack::Left);
-        }
-        lacks.extend(objections.against(info).map(|(at, objection)| Lack::Constraint(at, objection)));
-        let plot = Plot::of(agent, suspects.contains_key(&info.id), spare_of);
-        match &plot {
-            Some(plot) if feasibility::is_kept_for_others(need, plot) => {
-                lacks.push(Lack::Role(feasibility::kept_for_others(need, plot)));
-            }
-            Some(plot) => lack_resources(need, needs, plot, lacks),
-            None => {}
-        }
-        ground.plots.extend(plot);
-        verdicts.agents.push((Arc::clone(info), verdicts.lacks.len()));
+        Self { agents: state.agents.clone(), ends, lacks }
     }
-    (verdicts, ground)
 }
 
-fn lack_resources(need: &Need, needs: &Resources, plot: &Plot<'_>, lacks: &mut Vec<Lack>) {
+/// Everything that stands against an agent.
+fn against(
+    agent: &AgentRow,
+    need: &Need,
+    suspects: &Suspects,
+    objections: &mut Objections<'_>,
+    lacks: &mut Vec<Lack>,
+) {
+    let info = &agent.info;
+    let is_there = agent.presence == Presence::Registered;
+    if !is_there {
+        lacks.push(Lack::Unreachable);
+    } else if let Some(suspicion) = suspects.get(&info.id) {
+        lacks.push(Lack::Contact(*suspicion));
+    }
+    if let Some(hindrance) = &agent.hindrances.tasks {
+        lacks.push(Lack::Hindered(feasibility::cannot_start(hindrance)));
+    }
+    if need.image && !agent.takes_containers() {
+        lacks.push(Lack::Containers(feasibility::without_containers(&agent.hindrances)));
+    }
+    if need.left.contains(&info.id) {
+        lacks.push(Lack::Left);
+    }
+    lacks.extend(objections.against(info).map(|(at, objection)| Lack::Constraint(at, objection)));
+    if is_there {
+        lack_resources(agent, need, lacks);
+    }
+}
+
+/// What of a demand an agent has too little of, or keeps for others.
+fn lack_resources(agent: &AgentRow, need: &Need, lacks: &mut Vec<Lack>) {
+    // Lists of ports cost most of all that is spare.
+    let spare_of = if need.ports.is_empty() { AgentRow::spare_amounts } else { AgentRow::spare };
+    let Some(plot) = Plot::of(agent, false, spare_of) else { return };
+    if feasibility::is_kept_for_others(need, &plot) {
+        return lacks.push(Lack::Role(feasibility::kept_for_others(need, &plot)));
+    }
     let open = plot.open_to(&need.accepted);
-    let short = Amount::ALL.into_iter().filter(|amount| amount.of(needs) > amount.of(&open));
-    lacks.extend(short.map(|amount| Lack::Amount(amount, amount.of(needs), amount.of(&open))));
+    for amount in Amount::ALL {
+        let (needed, spare) = (amount.of_need(need), amount.of(&open));
+        if needed > spare {
+            lacks.push(Lack::Amount(amount, needed, spare));
+        }
+    }
     if !ports::fit(&need.ports, &open.ports) {
         let fixed = ports::fixed(&need.ports);
         let taken = fixed.into_iter().filter(|port| !open.ports.contains(*port)).collect();

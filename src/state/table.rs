@@ -218,6 +218,19 @@ impl<K: Ord + Clone, V> Table<K, V> {
         self.iter().map(|(_, row)| row)
     }
 
+    /// The row at a position in key order. Costs a look at each leaf before it.
+    pub fn nth(&self, position: usize) -> Option<&Arc<V>> {
+        let mut left = position;
+        let leaves = self.root.items.iter().flat_map(|page| page.items.iter());
+        for leaf in leaves {
+            match leaf.items.get(left) {
+                Some(row) => return Some(row),
+                None => left = left.saturating_sub(leaf.items.len()),
+            }
+        }
+        None
+    }
+
     /// Rows from the first key that is not less than `start`, in key order.
     pub fn range_from<Q: Ord + ?Sized>(
         &self,
@@ -396,6 +409,9 @@ mod tests {
             for (table, model) in kept {
                 prop_assert_eq!(table.len(), model.len());
                 prop_assert!(table.iter().map(|(k, v)| (*k, **v)).eq(model.iter().map(|(k, v)| (*k, *v))));
+                for position in [0, 1, model.len() / 2, model.len().saturating_sub(1), model.len()] {
+                    prop_assert_eq!(table.nth(position).map(|row| **row), model.values().nth(position).copied());
+                }
                 for probe in [0u16, 1, 700, 1499] {
                     prop_assert_eq!(table.get(&probe).map(|row| **row), model.get(&probe).copied());
                     prop_assert!(table.range_from(&probe).map(|(k, _)| *k).eq(model.range(probe..).map(|(k, _)| *k)));

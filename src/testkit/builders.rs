@@ -272,6 +272,12 @@ pub fn an_agent(id: &str) -> AgentBuilder {
 pub struct AgentBuilder(AgentInfo);
 
 impl AgentBuilder {
+    /// On a machine of this name.
+    pub fn hostname(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.0.hostname);
+        self
+    }
+
     /// So many processors.
     pub fn cpus(mut self, cpus: f64) -> Self {
         self.0.totals.cpus = Scalar::from_f64(cpus).unwrap();

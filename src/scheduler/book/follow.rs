@@ -86,8 +86,7 @@ impl Book {
             let known = self.groups.find(id).and_then(|app| self.groups.group_of(app, *version));
             let Some(place) = known else { continue };
             if let Some((group, _)) = self.groups.group(place) {
-                group.demand = None;
-                group.progress = None;
+                (group.demand, group.progress, group.crowds) = (None, None, None);
             }
             self.groups.mark(place);
         }

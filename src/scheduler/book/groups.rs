@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::counts::Counts;
+use super::crowds::Crowds;
 use super::demand::Demand;
 use super::line::{Line, Ticket, Waiter};
 use super::turn::Progress;
@@ -58,6 +59,10 @@ pub(super) struct Group {
     pub(super) waiting: Line,
     /// How far its turns have come; nothing when that is worth nothing any more.
     pub(super) progress: Option<Progress>,
+    /// For contents with soft wishes: who may be chosen. Good for as long as the content is the same.
+    pub(super) crowds: Option<Crowds>,
+    /// How much both of them remember.
+    pub(super) remembered: usize,
     /// Its place in the queue.
     head: Option<Ticket>,
     /// How many of the queue's instances are its own.
@@ -115,6 +120,11 @@ impl Groups {
         Some((group, app))
     }
 
+    /// Instances of an app by agent.
+    pub(super) fn siblings(&self, app: u32) -> Option<&Counts> {
+        self.apps.get(app as usize).map(|app| &app.siblings)
+    }
+
     /// Groups of an app.
     pub(super) fn groups_of(&self, app: u32) -> Vec<u32> {
         let app = self.apps.get(app as usize);
@@ -147,6 +157,8 @@ impl Groups {
             demand: None,
             waiting: Line::default(),
             progress: None,
+            crowds: None,
+            remembered: 0,
             head: None,
             queued: 0,
             is_dirty: false,
@@ -234,7 +246,9 @@ impl Groups {
 
     /// Forgets how far the turns of every content have come.
     pub(super) fn forget_progress(&mut self) {
-        self.groups.iter_mut().for_each(|group| group.progress = None);
+        for group in &mut self.groups {
+            (group.progress, group.crowds, group.remembered) = (None, None, 0);
+        }
     }
 
     /// Groups in the order of the queue.

@@ -12,6 +12,7 @@
 
 mod column;
 mod counts;
+mod crowds;
 mod demand;
 mod fleet;
 mod follow;
@@ -31,13 +32,13 @@ mod walk;
 
 use std::collections::BTreeSet;
 
+use self::crowds::{Crowds, Whereabouts};
 use self::fleet::Fleet;
-use self::groups::{Groups, number_of};
+use self::groups::Groups;
 use self::line::Waiter;
-use self::turn::{Progress, Turn, assumed_seniority};
+use self::turn::{Turn, assumed_seniority};
 use super::cycle::{CycleReport, PLACEMENTS_MAX, bring_together};
 use super::index::{Index, print_of};
-use super::judge::Judge;
 use crate::domain::{AgentId, AppId, AppVersion, ClusterId, InstanceId, SpecVersion, Strategy, Timestamp};
 use crate::state::{AgentRow, AppRow, ClusterState, InstanceRow, Placement, Table};
 
@@ -205,25 +206,27 @@ impl Book {
             report.wait(&app.id, waiting).backing_off_until = Some(until);
             return;
         }
-        let judge = self.judge(place);
+        let crowds = self.crowds(place);
         let Some((group, app)) = self.groups.group(place) else { return };
         let Some(demand) = group.demand.as_mut() else { return };
         let before = report.placements.len();
         let wanted = waiting.min(most.saturating_sub(before));
         let progress = group.progress.take();
-        let remembered_before = progress.as_ref().map_or(0, Progress::len);
-        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress, judge);
+        let remembered_before = group.remembered;
+        let mut turn = Turn::start(&mut self.fleet, demand, &mut app.siblings, progress, crowds);
         for _ in 0..wanted {
             let served = group.waiting.serve(|waiter| turn.place(&waiter.ticket.1, waiter.attempt));
             let Some((Waiter { ticket: (_, instance), attempt }, (agent, placement))) = served else { break };
             self.assumed.note(Assumption { instance, attempt, agent, app: group.app, is_settled: false });
             report.placements.push(placement);
         }
-        let progress = turn.end();
+        let (progress, crowds) = turn.end();
         if demand.is_alike_for_all() {
             self.assumed.bring_together(&self.fleet, before, &mut report.placements);
         }
-        let remembered = progress.len();
+        group.crowds = crowds.or(group.crowds.take());
+        let remembered = progress.len() + group.crowds.as_ref().map_or(0, Crowds::len);
+        group.remembered = remembered;
         group.progress = Some(progress);
         self.walked = self.walked.saturating_sub(remembered_before).saturating_add(remembered);
         let placed = report.placements.len() - before;
@@ -245,28 +248,20 @@ impl Book {
         }
     }
 
-    /// The soft wishes of a content, with everything noted that is placed; nothing where it has none.
-    fn judge(&mut self, place: u32) -> Option<Judge> {
-        let (group, app) = self.groups.group(place)?;
-        let mut judge = group.demand.as_ref()?.judge.clone()?;
-        if !judge.counts() {
-            return Some(judge);
+    /// Who may be chosen for a content with soft wishes, which know where instances are now; nothing where
+    /// it has none, or nobody can suit it.
+    fn crowds(&mut self, place: u32) -> Option<Crowds> {
+        let (group, _) = self.groups.group(place)?;
+        let judge = group.demand.as_ref()?.judge.as_ref()?;
+        if group.progress.as_ref().is_some_and(|progress| progress.rests(&self.fleet)) {
+            return None;
         }
-        for agent in app.siblings.keys() {
-            let count = number_of(app.siblings.get(agent));
-            let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());
-            row.into_iter().for_each(|row| judge.note_own(&row.info, count));
-        }
-        let others: BTreeSet<AppId> = judge.others().cloned().collect();
-        for other in others {
-            let Some(number) = self.groups.find(&other) else { continue };
-            let Some(app) = self.groups.app(number) else { continue };
-            for agent in app.siblings.keys() {
-                let row = self.fleet.agent(agent).and_then(|agent| agent.row.as_ref());
-                row.into_iter().for_each(|row| judge.note_other(&other, &row.info));
-            }
-        }
-        Some(judge)
+        let mut crowds = group.crowds.take().unwrap_or_else(|| Crowds::of(judge.clone()));
+        let app = group.app;
+        let others = crowds.judge.others().map(|other| self.groups.siblings(self.groups.find(other)?));
+        let whereabouts = Whereabouts { others: others.collect(), own: self.groups.siblings(app)? };
+        crowds.follow(&self.fleet, &whereabouts);
+        Some(crowds)
     }
 
     /// The other contents of an app count what one of them placed, from the `first` assumption on.

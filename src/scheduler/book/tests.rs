@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::naive::naive_cycle;
 use super::*;
 use crate::domain::{AppId, Goal, Hindrances, PortRanges, Resources, Strategy, TaskState, Wishes, role};
+use crate::scheduler::judge::Judge;
 use crate::scheduler::{Reason, SchedulingView, funnel, run_cycle};
 use crate::state::Command;
 use crate::state::Placement;
@@ -39,6 +40,8 @@ fn some_agent((_, id, a, b): Dice) -> AgentBuilder {
         _ => agent,
     };
     let agent = if b % 3 == 0 { agent.attribute("level", &format!("{}.50", a % 3)) } else { agent };
+    // A machine may be there twice: as it was, and as it came back with a new directory.
+    let agent = if a % 6 == 5 { agent.hostname("a3.local") } else { agent };
     if (a ^ b) % 4 == 0 { agent.without_docker() } else { agent }
 }
 

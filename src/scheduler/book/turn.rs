@@ -7,15 +7,15 @@
 use std::collections::BTreeMap;
 
 use super::counts::Counts;
+use super::crowds::Crowds;
 use super::demand::Demand;
 use super::fleet::Fleet;
 use super::groups::MOVING;
 use super::search::{Met, best_at_level, best_of, is_by_class};
-use super::soft::{Crowds, Soft};
+use super::soft::Soft;
 use super::tally::Seniority;
 use super::walk::Walk;
 use crate::domain::{InstanceId, TaskId, Timestamp};
-use crate::scheduler::judge::Judge;
 use crate::scheduler::ports;
 use crate::state::Placement;
 
@@ -42,8 +42,6 @@ pub(super) struct Progress {
     walks: BTreeMap<u32, Walk>,
     /// The level of the last search that found somebody; the next one there begins a walk.
     searched: Option<u32>,
-    /// For contents with soft wishes: who may be chosen.
-    crowds: Option<Crowds>,
 }
 
 /// A turn under way.
@@ -55,6 +53,8 @@ pub(super) struct Turn<'a> {
     progress: Progress,
     /// For contents with soft wishes, which choose in their own way.
     soft: Option<Soft>,
+    /// What such contents keep, where this turn asks nobody.
+    crowds: Option<Crowds>,
     /// Nobody suits.
     is_over: bool,
 }
@@ -65,7 +65,7 @@ impl<'a> Turn<'a> {
         demand: &'a mut Demand,
         siblings: &'a mut Counts,
         progress: Option<Progress>,
-        judge: Option<Judge>,
+        crowds: Option<Crowds>,
     ) -> Self {
         demand.refresh(fleet);
         let is_nobodys = demand.asks_ports_of_nobody(fleet);
@@ -78,19 +78,19 @@ impl<'a> Turn<'a> {
             }
             Some(progress)
         });
-        let mut progress = known.unwrap_or_default();
-        let Some(judge) = judge else {
-            return Self { fleet, demand, siblings, progress, soft: None, is_over: is_nobodys };
-        };
+        let progress = known.unwrap_or_default();
+        if demand.judge.is_none() {
+            return Self { fleet, demand, siblings, progress, soft: None, crowds, is_over: is_nobodys };
+        }
         // Of earlier turns only counts whether nobody suited, and nobody grew since.
         let is_over = is_nobodys || progress.level == NOBODY;
-        let crowds = progress.crowds.take();
-        if is_over {
-            let progress = Progress { crowds, ..Progress::default() };
-            return Self { fleet, demand, siblings, progress, soft: None, is_over };
-        }
-        let soft = Some(Soft::start(judge, fleet, demand, siblings, crowds));
-        Self { fleet, demand, siblings, progress: Progress::default(), soft, is_over }
+        let progress = Progress::default();
+        let (soft, crowds) = match crowds {
+            Some(crowds) if !is_over => (Some(Soft::start(crowds, fleet, demand, siblings)), None),
+            crowds => (None, crowds),
+        };
+        let is_over = soft.is_none();
+        Self { fleet, demand, siblings, progress, soft, crowds, is_over }
     }
 
     /// Places one instance. Nothing when no agent suits.
@@ -158,23 +158,26 @@ impl<'a> Turn<'a> {
     }
 
     /// What the next turn may build on.
-    pub(super) fn end(self) -> Progress {
+    pub(super) fn end(self) -> (Progress, Option<Crowds>) {
         let (at, era) = (self.fleet.growth.end(), self.fleet.era);
-        let crowds = match self.soft {
-            Some(soft) => soft.end(),
-            None => self.progress.crowds,
-        };
+        let crowds = self.soft.map(|soft| soft.end(self.fleet)).or(self.crowds);
         if self.is_over {
-            return Progress { at, era, level: NOBODY, base: NOBODY, crowds, ..Progress::default() };
+            return (Progress { at, era, level: NOBODY, base: NOBODY, ..Progress::default() }, crowds);
         }
-        Progress { at, era, crowds, ..self.progress }
+        (Progress { at, era, ..self.progress }, crowds)
     }
 }
 
 impl Progress {
     /// How many nodes and agents its walks remember.
     pub(super) fn len(&self) -> usize {
-        self.walks.values().map(Walk::len).sum::<usize>() + self.crowds.as_ref().map_or(0, Crowds::len)
+        self.walks.values().map(Walk::len).sum()
+    }
+
+    /// Whether nobody suited, and nobody grew since.
+    pub(super) fn rests(&self, fleet: &Fleet) -> bool {
+        let grew_nobody = fleet.growth.since(self.at).is_some_and(<[u32]>::is_empty);
+        self.level == NOBODY && self.era == fleet.era && grew_nobody
     }
 
     /// The best agent at the level. The first is searched for, which costs least when it remains

@@ -48,12 +48,6 @@ impl<'a> Objections<'a> {
         Self { rules: rules.0.iter().map(|rule| (rule, Known::default())).collect() }
     }
 
-    /// Of the rules that look at values alone.
-    pub(in crate::scheduler) fn of_values(rules: &'a Rules) -> Self {
-        let rules = rules.0.iter().filter(|rule| !rule.test.looks_at_instances());
-        Self { rules: rules.map(|rule| (rule, Known::default())).collect() }
-    }
-
     /// What stands against an agent, for people, with the position of each rule.
     pub(in crate::scheduler) fn against(
         &mut self,
@@ -61,11 +55,6 @@ impl<'a> Objections<'a> {
     ) -> impl Iterator<Item = (usize, Arc<str>)> {
         let rules = self.rules.iter_mut().enumerate();
         rules.filter_map(|(at, (rule, known))| Some((at, known.get(rule, agent)?)))
-    }
-
-    /// Whether nothing stands against an agent.
-    pub(in crate::scheduler) fn allow(&mut self, agent: &AgentInfo) -> bool {
-        self.against(agent).next().is_none()
     }
 }
 
@@ -93,20 +82,15 @@ impl Counting {
     }
 
     /// Numbers of an agent's values, one for each rule.
-    pub(in crate::scheduler) fn face_of(&mut self, agent: &AgentInfo) -> impl Iterator<Item = u32> {
+    pub(in crate::scheduler) fn values_of(&mut self, agent: &AgentInfo) -> Box<[u32]> {
         let of = |(rule, answers): (&Rule, &mut Answers)| {
             rule.constraint.value_on(agent).map_or(NO_VALUE, |value| answers.number(&value))
         };
-        self.rules.0.iter().zip(&mut self.answers).map(of)
+        self.rules.0.iter().zip(&mut self.answers).map(of).collect()
     }
 
-    /// How many numbers make a face.
-    pub(in crate::scheduler) fn width(&self) -> usize {
-        self.answers.len()
-    }
-
-    /// Whether each rule holds for one more instance on an agent with this face.
-    pub(in crate::scheduler) fn allow(&mut self, face: &[u32]) -> bool {
+    /// Whether each rule holds for one more instance on an agent with these values.
+    pub(in crate::scheduler) fn allow(&mut self, values: &[u32]) -> bool {
         let holds = |((rule, answers), number): ((&Rule, &mut Answers), &u32)| {
             let Some(value) = answers.values.text(*number) else { return rule.test.allows_absence() };
             match answers.known.get_mut(*number as usize) {
@@ -114,7 +98,7 @@ impl Counting {
                 None => false,
             }
         };
-        self.rules.0.iter().zip(&mut self.answers).zip(face).all(holds)
+        self.rules.0.iter().zip(&mut self.answers).zip(values).all(holds)
     }
 
     /// Whether some rule asks which instance came first: then one that is thought away changes more

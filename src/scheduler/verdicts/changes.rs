@@ -121,17 +121,15 @@ pub(super) fn changes(
     needs: &Resources,
     verdicts: &Verdicts,
 ) -> Vec<Change> {
-    if verdicts.iter().any(|verdict| verdict.suits()) {
+    if verdicts.lacks().any(<[Lack]>::is_empty) {
         return Vec::new();
     }
     // Agents that one thing alone stands in the way of.
-    let single: Vec<&Lack> = verdicts
-        .iter()
-        .filter_map(|verdict| match verdict.lacks {
-            [lack] => Some(lack),
-            _ => None,
-        })
-        .collect();
+    let single = verdicts.lacks().filter_map(|lacks| match lacks {
+        [lack] => Some(lack),
+        _ => None,
+    });
+    let single: Vec<&Lack> = single.collect();
     let mut changes: Vec<Change> = Amount::ALL
         .into_iter()
         .filter_map(|amount| {

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::domain::{Resources, Scalar};
+use crate::scheduler::matcher::Need;
 use crate::scheduler::{Suspicion, ports};
 
 /// One thing that stands in the way, with its numbers.
@@ -70,6 +71,18 @@ impl Amount {
             Self::Mem => resources.mem,
             Self::Disk => resources.disk,
             Self::Gpus => resources.gpus,
+        }
+    }
+}
+
+impl Amount {
+    /// How much of it one instance needs.
+    pub(super) fn of_need(self, need: &Need) -> Scalar {
+        match self {
+            Self::Cpus => need.cpus,
+            Self::Mem => need.mem,
+            Self::Disk => need.disk,
+            Self::Gpus => need.gpus,
         }
     }
 }

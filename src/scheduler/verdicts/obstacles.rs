@@ -24,8 +24,7 @@ pub(super) fn obstacles(verdicts: &Verdicts) -> Vec<Obstacle> {
     }
     // Names are made once for each set, of which there are few.
     let mut sets: Vec<Set<'_>> = Vec::new();
-    for (at, verdict) in verdicts.iter().enumerate().filter(|(_, verdict)| !verdict.lacks.is_empty()) {
-        let lacks = verdict.lacks;
+    for (at, lacks) in verdicts.lacks().enumerate().filter(|(_, lacks)| !lacks.is_empty()) {
         let distance = lacks.iter().map(Lack::distance).max().unwrap_or(0);
         let is_alike = |set: &&mut Set<'_>| {
             set.lacks.len() == lacks.len() && set.lacks.iter().zip(lacks).all(|(a, b)| a.is_like(b))

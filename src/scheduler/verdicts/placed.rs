@@ -5,14 +5,19 @@
 //! them away changes nothing on other agents but what rules and wishes count.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
-use crate::domain::{AgentId, AgentInfo, AppId, Resources, SpecVersion, Strategy, TaskId, Timestamp};
-use crate::scheduler::ground::{Ground, Plot};
+use super::crowd::{Crowd, Merit, Order};
+use super::{Lack, Verdicts};
+use crate::domain::{
+    AgentId, AgentInfo, AppId, AppVersion, Resources, SpecVersion, Strategy, TaskId, Timestamp,
+};
 use crate::scheduler::judge::{Face, Judge, Part};
 use crate::scheduler::matcher::Need;
-use crate::scheduler::rules::{Counting, Objections, Rules, placed as is_placed};
-use crate::scheduler::{feasibility, rank};
-use crate::state::{ClusterState, InstanceRow};
+use crate::scheduler::rules::{Counting, Rules, placed as is_placed};
+use crate::scheduler::{Suspects, rank};
+use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
 /// Agents beside the chosen one that are named for a running task.
 const RUNNERS_UP_MAX: usize = 3;
@@ -56,127 +61,139 @@ pub struct Placed {
     pub runners_up: Vec<Score>,
 }
 
-/// The least is the best, as the cycle takes them: points, siblings, rank or lot. Of equal ones the
-/// smaller id.
-type Order = (Reverse<i64>, u32, Reverse<u32>);
-
-/// Of each of these running instances of an app.
-pub(super) fn placed(
-    state: &ClusterState,
-    app: &AppId,
-    told: &[&InstanceRow],
-    ground: &Ground<'_>,
-    cluster: Strategy,
-) -> Vec<Placed> {
-    if told.is_empty() {
-        return Vec::new();
-    }
-    let siblings = siblings(state, app, ground);
-    let mut fields: Vec<(SpecVersion, Field<'_>)> = Vec::new();
-    let tell = |row: &&InstanceRow| {
-        let known = fields.iter().position(|(version, _)| *version == row.version);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                fields.push((row.version, Field::of(state, row, ground, &siblings, cluster)?));
-                fields.len() - 1
-            }
-        };
-        fields.get_mut(at)?.1.tell(row)
-    };
-    told.iter().filter_map(tell).collect()
+/// Where one app runs.
+pub(super) struct Places<'a> {
+    pub(super) state: &'a ClusterState,
+    pub(super) app: &'a AppId,
+    pub(super) suspects: &'a Suspects,
+    /// What apps get that wish for none.
+    pub(super) cluster: Strategy,
 }
 
-/// Instances of the app on each agent, in the order of the plots.
-fn siblings(state: &ClusterState, app: &AppId, ground: &Ground<'_>) -> Vec<u32> {
-    let tasks = state.instances_of(app).filter_map(|row| row.task.as_ref());
-    let mut agents: Vec<&AgentId> = tasks.filter(|task| task.is_live()).map(|task| &task.agent).collect();
-    agents.sort_unstable();
-    let mut agents = agents.into_iter().peekable();
-    let count = |plot: &Plot<'_>| {
-        let id = &plot.agent.info.id;
-        while agents.next_if(|agent| *agent < id).is_some() {}
-        let mut own = 0;
-        while agents.next_if(|agent| *agent == id).is_some() {
-            own += 1;
+impl<'a> Places<'a> {
+    /// Tells of each of these running instances, where one content was put to every agent already.
+    pub(super) fn tell(
+        &self,
+        told: &[&InstanceRow],
+        (version, need, verdicts): (SpecVersion, &Need, &Verdicts),
+    ) -> Vec<Placed> {
+        if told.is_empty() {
+            return Vec::new();
         }
-        own
-    };
-    ground.plots.iter().map(count).collect()
+        let everybody = Everybody {
+            agents: self.state.agents.values().map(|row| &**row).collect(),
+            siblings: self.siblings(),
+        };
+        let mut fields: BTreeMap<SpecVersion, Field<'_>> = BTreeMap::new();
+        let field = |row: &InstanceRow| {
+            let content = self.state.content_of(row)?;
+            if row.version == version {
+                return Some(Field::of(self, content, &everybody, (need, verdicts)));
+            }
+            let need = Need::of(self.state, content);
+            let verdicts = Verdicts::of(self.state, &need, self.suspects);
+            Some(Field::of(self, content, &everybody, (&need, &verdicts)))
+        };
+        let tell = |row: &&InstanceRow| match fields.entry(row.version) {
+            Entry::Occupied(known) => known.into_mut().tell(row),
+            Entry::Vacant(vacant) => vacant.insert(field(row)?).tell(row),
+        };
+        told.iter().filter_map(tell).collect()
+    }
+
+    /// Instances of the app on each agent, in the order of their ids.
+    fn siblings(&self) -> Vec<u32> {
+        let tasks = self.state.instances_of(self.app).filter_map(|row| row.task.as_ref());
+        let mut agents: Vec<&AgentId> = tasks.filter(|task| task.is_live()).map(|task| &task.agent).collect();
+        agents.sort_unstable();
+        let mut agents = agents.into_iter().peekable();
+        let count = |id: &AgentId| {
+            while agents.next_if(|agent| *agent < id).is_some() {}
+            let mut own = 0;
+            while agents.next_if(|agent| *agent == id).is_some() {
+                own += 1;
+            }
+            own
+        };
+        self.state.agents.iter().map(|(id, _)| id).map(count).collect()
+    }
+}
+
+/// All agents in the order of their ids.
+struct Everybody<'a> {
+    agents: Vec<&'a AgentRow>,
+    /// How many instances of the app each has.
+    siblings: Vec<u32>,
 }
 
 /// All agents before the tasks of one content.
 struct Field<'a> {
     state: &'a ClusterState,
-    ground: &'a Ground<'a>,
-    siblings: &'a [u32],
-    content: &'a crate::domain::AppVersion,
+    content: &'a AppVersion,
+    everybody: &'a Everybody<'a>,
     judge: Option<Judge>,
     counting: Counting,
     /// Who suits, but for rules that look at instances.
-    candidates: Vec<Candidate>,
-    /// What these rules look at, for one candidate after the other.
-    faces: Vec<u32>,
-}
-
-struct Candidate {
-    /// Position of its plot.
-    plot: usize,
-    siblings: u32,
-    rank: u32,
-    /// Where the app has wishes: what they look at, and the points that stay.
-    liked: Option<(Face, i64)>,
+    crowds: Vec<Crowd>,
 }
 
 impl<'a> Field<'a> {
-    /// Of the content of one instance.
+    /// Of one content that was put to everybody: who suits is against whom nothing stands but rules that
+    /// look at instances.
     fn of(
-        state: &'a ClusterState,
-        row: &InstanceRow,
-        ground: &'a Ground<'a>,
-        siblings: &'a [u32],
-        cluster: Strategy,
-    ) -> Option<Self> {
-        let content = state.content_of(row)?;
-        let need = Need::of(state, content);
+        places: &Places<'a>,
+        content: &'a AppVersion,
+        everybody: &'a Everybody<'a>,
+        (need, verdicts): (&Need, &Verdicts),
+    ) -> Self {
         let mut field = Self {
-            state,
-            ground,
-            siblings,
+            state: places.state,
             content,
-            judge: Judge::in_state(state, content, cluster, &[], None),
+            everybody,
+            judge: Judge::in_state(places.state, content, places.cluster, &[], None),
             counting: Counting::of(&need.rules),
-            candidates: Vec::new(),
-            faces: Vec::new(),
+            crowds: Vec::new(),
         };
-        let mut objections = Objections::of_values(&need.rules);
-        for (at, plot) in ground.plots.iter().enumerate() {
-            if feasibility::check_by(&need, plot, |info| objections.allow(info)).is_ok() {
-                field.add(at, plot);
+        let counts = |lack: &Lack| matches!(lack, Lack::Constraint(at, _) if need.rules.counts(*at));
+        let mut known: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
+        for (at, lacks) in verdicts.lacks().enumerate() {
+            if lacks.iter().all(counts) {
+                field.admit(at, &mut known);
             }
         }
-        Some(field)
+        field
     }
 
-    fn add(&mut self, at: usize, plot: &'a Plot<'a>) {
-        let info: &'a AgentInfo = &plot.agent.info;
-        let siblings = self.siblings.get(at).copied().unwrap_or(0);
-        let (load, rank) = fullness(info, &plot.spare);
-        let liked = self.judge.as_mut().map(|judge| {
-            let face = judge.face_of(info);
-            let local = judge.local(&face, load, siblings);
-            (face, local)
-        });
-        self.faces.extend(self.counting.face_of(info));
-        self.candidates.push(Candidate { plot: at, siblings, rank, liked });
+    fn admit(&mut self, at: usize, known: &mut BTreeMap<Vec<u32>, usize>) {
+        let Some(agent) = self.everybody.agents.get(at).copied() else { return };
+        let siblings = self.everybody.siblings.get(at).copied().unwrap_or(0);
+        let load = load(&agent.info, &agent.spare_amounts());
+        let Some(judge) = &mut self.judge else {
+            let merit = Merit { points: Reverse(0), siblings, free: Reverse(rank::free(load)) };
+            if self.crowds.is_empty() {
+                self.crowds.push(Crowd::default());
+            }
+            return self.crowds.iter_mut().for_each(|crowd| crowd.join(merit, at));
+        };
+        let face = judge.face_of(&agent.info);
+        let points = Reverse(judge.local(&face, load, siblings));
+        let merit = Merit { points, siblings: 0, free: Reverse(0) };
+        let counted = judge.values_shared(&face);
+        let place = known.get(counted).copied().unwrap_or(self.crowds.len());
+        if place == self.crowds.len() {
+            known.insert(counted.to_vec(), place);
+            self.crowds.push(Crowd::of(Some(face)));
+        }
+        self.crowds.get_mut(place).into_iter().for_each(|crowd| crowd.join(merit, at));
     }
 
     /// One task taken away.
     fn tell(&mut self, row: &InstanceRow) -> Option<Placed> {
         let task = row.task.as_ref()?;
-        let at = self.ground.position(&task.agent)?;
-        let plot = self.ground.plots.get(at)?;
-        let info: &'a AgentInfo = &plot.agent.info;
+        let at = self.everybody.agents.binary_search_by(|agent| agent.info.id.cmp(&task.agent)).ok()?;
+        let agent =
+            self.everybody.agents.get(at).copied().filter(|agent| agent.presence == Presence::Registered)?;
+        let info: &'a AgentInfo = &agent.info;
         let own_face = self.judge.as_mut().map(|judge| judge.face_of(info));
         let counts = is_placed(row, self.content).is_some();
         if self.counting.asks_seniority() {
@@ -185,8 +202,8 @@ impl<'a> Field<'a> {
             self.counting.think(info, true);
         }
         self.note(own_face.as_ref(), -1);
-        let siblings = self.siblings.get(at).copied().unwrap_or(0).saturating_sub(1);
-        let here = self.score(info, &plot.spare.plus(&task.resources), siblings);
+        let siblings = self.everybody.siblings.get(at).copied().unwrap_or(0).saturating_sub(1);
+        let here = self.score(info, &agent.spare_amounts().plus(&task.resources), siblings);
         let runners_up = self.runners_up(at);
         self.note(own_face.as_ref(), 1);
         if counts && !self.counting.asks_seniority() {
@@ -203,51 +220,45 @@ impl<'a> Field<'a> {
 
     /// The best agents but one.
     fn runners_up(&mut self, but: usize) -> Vec<Score> {
-        let mut best: Vec<(Order, usize)> = Vec::with_capacity(RUNNERS_UP_MAX + 1);
-        for (number, candidate) in self.candidates.iter().enumerate() {
-            let order = candidate.order(self.judge.as_ref());
-            let is_beaten =
-                best.len() == RUNNERS_UP_MAX && best.last().is_some_and(|(last, _)| order >= *last);
-            if is_beaten || candidate.plot == but {
-                continue;
-            }
-            let width = self.counting.width();
-            let face = self.faces.get(number * width..(number + 1) * width).unwrap_or_default();
-            if self.counting.allow(face) {
-                let place = best.partition_point(|(other, _)| *other <= order);
-                best.insert(place, (order, candidate.plot));
-                best.truncate(RUNNERS_UP_MAX);
+        let mut best: Vec<Order> = Vec::with_capacity(RUNNERS_UP_MAX + 1);
+        let agents = &self.everybody.agents;
+        let lot_of = |at: usize| agents.get(at).map_or(0, |agent| rank::lot(&agent.info.id));
+        for crowd in &mut self.crowds {
+            let judged = self.judge.as_ref().zip(crowd.face.as_ref());
+            let shared = judged.map_or(0, |(judge, face)| judge.shared(face));
+            for place in 0.. {
+                let Some(contender) = crowd.get(place, lot_of) else { break };
+                let order = contender.order(shared);
+                if best.len() == RUNNERS_UP_MAX && best.last().is_some_and(|last| order > *last) {
+                    break;
+                }
+                let Some(agent) = agents.get(contender.at).filter(|_| contender.at != but) else { continue };
+                let values = contender.values.get_or_insert_with(|| self.counting.values_of(&agent.info));
+                if self.counting.allow(values) {
+                    best.insert(best.partition_point(|other| *other < order), order);
+                    best.truncate(RUNNERS_UP_MAX);
+                }
             }
         }
-        let plots = best.into_iter().filter_map(|(_, at)| Some((self.ground.plots.get(at)?, at)));
-        let scores = plots.map(|(plot, at)| {
-            self.score(&plot.agent.info, &plot.spare, self.siblings.get(at).copied().unwrap_or(0))
+        let scores = best.into_iter().filter_map(|(.., at)| {
+            let agent = agents.get(at)?;
+            let siblings = self.everybody.siblings.get(at).copied().unwrap_or(0);
+            Some(self.score(&agent.info, &agent.spare_amounts(), siblings))
         });
         scores.collect()
     }
 
     fn score(&mut self, info: &AgentInfo, spare: &Resources, siblings: u32) -> Score {
-        let (load, rank) = fullness(info, spare);
+        let load = load(info, spare);
+        let rank = rank::of(load, rank::lot(&info.id));
         let wishes = self.judge.as_mut().map(|judge| judge.parts(info, load, siblings));
         Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, rank, wishes }
     }
 }
 
-impl Candidate {
-    fn order(&self, judge: Option<&Judge>) -> Order {
-        match (judge, &self.liked) {
-            (Some(judge), Some((face, local))) => {
-                (Reverse(local + judge.shared(face)), 0, Reverse(rank::lot_of(self.rank).into()))
-            }
-            _ => (Reverse(0), self.siblings, Reverse(self.rank)),
-        }
-    }
-}
-
-/// How full an agent is with so much to spare, and how good.
-fn fullness(info: &AgentInfo, spare: &Resources) -> (u64, u32) {
-    let (totals, spare) = ((info.totals.cpus, info.totals.mem), (spare.cpus, spare.mem));
-    (rank::load(totals, spare), rank::score(totals, spare, rank::lot(&info.id)))
+/// How full an agent is with so much to spare.
+fn load(info: &AgentInfo, spare: &Resources) -> u64 {
+    rank::load((info.totals.cpus, info.totals.mem), (spare.cpus, spare.mem))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{AgentId, AppVersion, Hindrances, Strategy, Wishes};
+use crate::scheduler::ground::Ground;
 use crate::scheduler::{SchedulingView, Suspicion};
 use crate::state::Command;
 use crate::testkit::{AgentBuilder, AppBuilder, Playground, an_agent, an_app};

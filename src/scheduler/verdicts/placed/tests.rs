@@ -8,7 +8,8 @@ use super::super::tests::{any_rule, waiting_on};
 use super::super::{PLACED_MAX, explain};
 use super::*;
 use crate::domain::Strategy;
-use crate::scheduler::{SchedulingView, Suspects};
+use crate::scheduler::ground::{Ground, Plot};
+use crate::scheduler::{SchedulingView, Suspects, feasibility};
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
 
 /// Why each running task is where it is, by asking every agent anew for each.
@@ -60,9 +61,9 @@ proptest! {
     #[test]
     fn runners_up_are_those_that_asking_everybody_finds(
         agents in proptest::collection::vec((1u32..40, proptest::option::of(0u8..3)), 1..9),
-        instances in 1u32..12, wish in 0u8..5, strategy in any::<bool>(),
+        instances in 1u32..12, wish in 0u8..7, strategy in any::<bool>(),
         rules in proptest::collection::vec(any_rule(), 0..3),
-        ports in 0usize..2,
+        ports in 0usize..2, is_upgraded in any::<bool>(),
     ) {
         let agents = agents.into_iter().enumerate().map(|(at, (cpus, rack))| {
             let agent = an_agent(&format!("a{at}")).cpus(f64::from(cpus) / 10.0);
@@ -76,10 +77,20 @@ proptest! {
             0 => app.prefer("rack", "r1", 30),
             1 => app.spread("rack", 100, &[("r0", 60)]),
             2 => app.spread("rack", 50, &[]).prefer("hostname", "a2.*", -20),
+            3 => app.spread("hostname", 50, &[]).near("/other", "rack", 30),
+            4 => app.near("/other", "hostname", -40),
             _ => app,
         };
         let app = rules.iter().fold(app, |app, rule| app.constraint(rule.0, rule.1, rule.2));
-        let ground = waiting_on(agents, &app);
+        let mut ground = waiting_on(agents, &app);
+        ground.put(&an_app("/other").cpus(0.1));
+        ground.create("/other", 2);
+        ground.place();
+        if is_upgraded {
+            ground.put(&app.clone().cpus(0.3));
+            ground.create("/web", 2);
+            ground.place();
+        }
         let cluster = if strategy { Strategy::Binpack } else { Strategy::Spread };
         let found = explain(&ground.state, &app.id(), &Suspects::new(), ground.now(), cluster).unwrap();
         let found: Vec<_> = found.placed.into_iter().map(|placed| (placed.here, placed.runners_up)).collect();
