@@ -28,7 +28,8 @@ impl Checkpoints {
     /// aside with a warning: the drivers' own list tells of its task.
     pub(super) fn load(data: &Path) -> io::Result<(Self, Vec<TaskRecord>)> {
         let path = data.join(DIRECTORY);
-        fs::create_dir_all(&path)?;
+        // Environments of tasks lie there, secrets among them.
+        fs::create_private_dir(&path)?;
         let mut files = Vec::new();
         for entry in fs::read_dir(&path)? {
             files.push(entry?.path());
@@ -116,6 +117,17 @@ mod tests {
         files.forget(a.task()).unwrap();
         files.forget(a.task()).unwrap();
         assert_eq!(Checkpoints::load(dir.path()).unwrap().1, [b]);
+    }
+
+    #[test]
+    fn records_are_for_their_owner_also_where_an_earlier_version_made_the_directory() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let checkpoints = dir.path().join(DIRECTORY);
+        std::fs::create_dir(&checkpoints).unwrap();
+        std::fs::set_permissions(&checkpoints, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Checkpoints::load(dir.path()).unwrap();
+        assert_eq!(checkpoints.metadata().unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]

@@ -293,7 +293,9 @@ impl AgentCore {
         let named: BTreeSet<&TaskId> = wanted.iter().map(Assignment::task).collect();
         let unnamed = self.tasks.values().filter(|task| !task.record.is_ended());
         for task in unnamed.map(|task| task.record.task()).filter(|task| !named.contains(task)) {
-            turn.warn(format!("task {task} runs here but the masters do not know it; it is left alone"));
+            turn.warn(format!(
+                "task {task} runs here and the masters do not name it yet; it runs until they decide"
+            ));
         }
     }
 

@@ -21,6 +21,9 @@ pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// only listen after they have sent all get the 413 instead of a broken pipe.
 const DISCARDED_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// A client that sends no byte for so long waits for its answer: to go on after a 100, say, or for ever.
+const DISCARD_PAUSE: Duration = Duration::from_secs(1);
+
 /// Longest time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -142,12 +145,12 @@ pub(super) fn declared_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// Reads and throws away a body that nobody will look at.
+/// Reads and throws away a body that nobody will look at, as long as it comes.
 pub(super) async fn discard(body: Body) {
     let mut body = body;
     let reading = async {
         let mut left = DISCARDED_BYTES_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
+        while let Ok(Some(Ok(frame))) = tokio::time::timeout(DISCARD_PAUSE, body.frame()).await {
             let size = frame.data_ref().map_or(0, Bytes::len);
             let Some(less) = left.checked_sub(size) else { return };
             left = less;
@@ -191,6 +194,15 @@ pub(super) async fn read_body(body: Body) -> Result<Bytes, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_large_body_that_is_not_sent_is_not_waited_for() {
+        use futures_util::{StreamExt as _, stream};
+        let began = tokio::time::Instant::now();
+        let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"x"))]);
+        discard(Body::from_stream(first.chain(stream::pending()))).await;
+        assert!(began.elapsed() <= 2 * DISCARD_PAUSE, "{:?}", began.elapsed());
+    }
 
     #[test]
     fn flags_are_read_as_marathon_reads_them() {

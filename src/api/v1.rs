@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::extract::{JsonBytes, Query};
 use crate::api::wire;
 use crate::domain::{Reserved, Resources, Violation};
-use crate::scheduler;
+use crate::scheduler::{self, Suspicion};
 use crate::state::{AgentRow, Presence};
 
 /// Refuses query parameters that do not exist, so that typos are seen.
@@ -38,19 +38,22 @@ pub(super) async fn offers(State(context): State<Context>, query: Query) -> Resu
     Ok(Json(wire::offer::offers_json(view.index, &offers)).into_response())
 }
 
-/// `GET /v1/agents`: every machine that ever registered.
+/// `GET /v1/agents`: every machine that ever registered, and how it is connected, where this master
+/// leads.
 pub(super) async fn agents(State(context): State<Context>, query: Query) -> Result<Response, ApiError> {
     only(&query, &["stale"])?;
     let view = context.read(query.is_stale()).await?;
-    let agents: Vec<Value> = view.agents.values().map(|row| agent_json(row)).collect();
+    let suspects = context.suspects(&view);
+    let shown = |row: &AgentRow| agent_json(row, suspects.get(&row.info.id).copied());
+    let agents: Vec<Value> = view.agents.values().map(|row| shown(row)).collect();
     Ok(Json(json!({ "index": view.index, "agents": agents })).into_response())
 }
 
-fn agent_json(row: &AgentRow) -> Value {
+fn agent_json(row: &AgentRow, suspicion: Option<Suspicion>) -> Value {
     let attributes: serde_json::Map<String, Value> =
         row.info.attributes.iter().map(|(name, value)| (name.clone(), value.to_string().into())).collect();
     let (presence, unreachable_since) = match row.presence {
-        Presence::Registered => ("registered", None),
+        Presence::Registered => (suspicion.and_then(Suspicion::presence).unwrap_or("registered"), None),
         Presence::Unreachable { since } => ("unreachable", Some(since.to_string())),
     };
     json!({
@@ -192,5 +195,30 @@ impl From<ReplaceError> for ApiError {
             ReplaceError::Conflict(why) => Self::new(StatusCode::CONFLICT, why),
             ReplaceError::Unavailable(why) => Self::new(StatusCode::SERVICE_UNAVAILABLE, why),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testkit::Playground;
+
+    #[test]
+    fn an_agent_that_is_not_heard_is_not_shown_as_there() {
+        let mut ground = Playground::with_agents(1);
+        let check = |ground: &Playground, suspicion: Option<Suspicion>, wanted: &str| {
+            let row = ground.state.agents.values().next().unwrap();
+            assert_eq!(agent_json(row, suspicion)["presence"], wanted);
+        };
+        let (lasts, limit) = (Duration::from_secs(4), Duration::from_secs(10));
+        check(&ground, None, "registered");
+        check(&ground, Some(Suspicion::Drained), "registered");
+        check(&ground, Some(Suspicion::Silent { lasts, limit }), "suspect");
+        check(&ground, Some(Suspicion::Closed { lasts, limit }), "disconnected");
+        check(&ground, Some(Suspicion::NotYetBack), "disconnected");
+        ground.agent_lost("a1");
+        check(&ground, Some(Suspicion::NotYetBack), "unreachable");
     }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use exit::{ExitError, exit_code};
+pub use exit::{ExitError, disk_advice, exit_code};
 
 use crate::settings::{
     AgentFlags, AgentSettingsFlags, DevFlags, DevSettings, MasterFlags, MasterSettings, SettingsFile,
@@ -353,6 +353,25 @@ mod tests {
         }
         for words in ["", "secret agent", "--config dev members list", "hello", "--help", "--version"] {
             assert!(!runs(words), "{words}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_words_is_the_last_line() {
+        for (words, what) in [
+            ("master --frobnicate", "'--frobnicate'"),
+            ("dev --agents -1", "-1"),
+            ("dev --agents many", "'many'"),
+            ("members replace", "<OLD> <NEW>"),
+            ("rebalance --apply --stop", "--stop"),
+            ("frobnicate", "'frobnicate'"),
+            ("", "no command"),
+            ("agents", "no command"),
+        ] {
+            let error = parse_words(words).unwrap_err();
+            let last = error.message.lines().last().unwrap_or_default();
+            assert!(last.starts_with("error: ") && last.contains(what), "{words:?}: {:?}", error.message);
+            assert_eq!(error.code, exit_code::USAGE);
         }
     }
 

@@ -1,39 +1,32 @@
 //! A whole cluster in one process on loopback: `platformd dev`.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, OnceLock};
 
 use tokio::runtime::Handle;
 
-use super::agent::{self, RunningAgent};
-use super::dev_app::{self, say};
+use super::dev_agents::{DevAgent, start_agents, wanted};
+use super::dev_app;
 use super::dev_dir::{self, DevDir};
+use super::dev_told::{say, tell};
 use super::listen::{Bound, bind};
 use super::master::{self, MasterConfig, RunningMaster};
-use super::process::{failed, means};
-use super::runtimes::{self, Runtimes, Wanted};
+use super::process::failed;
+use super::runtimes;
 use super::signals::Stop;
-use crate::agent::{AgentHome, AgentSettings, AgentView};
+use crate::agent::{AgentHome, AgentView};
 use crate::api;
 use crate::cli::ExitError;
-use crate::domain::{PortRanges, Resources};
 use crate::leader::LivenessLimits;
 use crate::raft::RaftSettings;
-use crate::settings::{Address, Allow, DevSettings};
+use crate::settings::{Address, DevSettings};
 use crate::store::StateStore;
 use crate::world::SystemClock;
-
-/// Host ports of tasks: shared out among the agents.
-const TASK_PORTS: (u16, u16) = (31_000, 31_999);
-
-/// Host ports of each further agent.
-const PORTS_PER_AGENT: u16 = 250;
 
 /// Runs until somebody asks it to stop.
 pub(super) async fn run(settings: DevSettings, raft_runtime: &Handle, stop: &Stop) -> Result<(), ExitError> {
     let app = settings.file.as_deref().map(dev_app::read).transpose()?;
-    let dir = dev_dir::take(&settings.data_dir)?;
+    let dir = dev_dir::take(&settings.data_dir, settings.fresh)?;
     let ready = Arc::new(DevReady::default());
     let (masters, agents) = tokio::select! {
         started = start(&settings, &dir, raft_runtime, &ready) => started?,
@@ -67,11 +60,14 @@ async fn start(
     raft_runtime: &Handle,
     ready: &Arc<DevReady>,
 ) -> Result<(Vec<RunningMaster>, Vec<DevAgent>), ExitError> {
+    let count = dir.masters(settings.masters, settings.fresh)?;
+    // First, so that a start that cannot have its addresses leaves everything as it was.
+    let doors = bind_doors(settings, count).await?;
     if settings.fresh {
         forget(settings, dir).await?;
     }
-    let count = dir.masters(settings.masters)?;
-    let masters = start_masters(settings, count, raft_runtime, ready).await?;
+    dir.make_masters(count)?;
+    let masters = start_masters(settings, doors, raft_runtime, ready).await?;
     let cluster: Vec<String> = masters.iter().map(|master| master.me.cluster.clone()).collect();
     match start_agents(settings, &cluster).await {
         Ok(agents) => Ok((masters, agents)),
@@ -91,13 +87,15 @@ async fn attend(
     agents: &[DevAgent],
     app: Option<dev_app::Apps>,
 ) -> ExitError {
-    let http = masters.first().map(|master| master.me.http.clone()).unwrap_or_default();
+    let Some(first) = masters.first() else { return std::future::pending().await };
+    let http = &first.me.http;
     say(&format!("API      http://{http}  (page: /ui/, metrics: /metrics)"));
-    for agent in agents {
-        if let Some(why) = &agent.without_docker {
-            say(&format!("Docker   none ({why}): apps without an image run as processes"));
-            break;
-        }
+    if settings.cluster.port() == 0 {
+        let chosen: Vec<&str> = masters.iter().map(|master| master.me.cluster.as_str()).collect();
+        say(&format!("Cluster  {}  (--masters of further agents)", chosen.join(",")));
+    }
+    if let Some(why) = agents.iter().find_map(|agent| agent.without_docker.as_ref()) {
+        say(&format!("Docker   none ({why}): apps without an image run as processes"));
     }
     let apps = match app {
         Some(app) => {
@@ -109,13 +107,7 @@ async fn attend(
         }
         None => dev_app::resumed(masters).await,
     };
-    dev_app::tell(masters, &http, &apps).await;
-    match apps.first() {
-        Some(id) => say(&format!("Try      curl -s '{http}/v2/apps/{id}?embed=app.tasks'")),
-        None => say(&format!(
-            "Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d @hello.json"
-        )),
-    }
+    tell(&first.store, http, &apps, &mut |line: &str| say(line)).await;
     say(&format!(
         "State    {} (kept; --fresh begins anew). Ctrl-C stops everything.",
         settings.data_dir.display()
@@ -133,31 +125,11 @@ async fn forget(settings: &DevSettings, dir: &DevDir) -> Result<(), ExitError> {
     dir.forget()
 }
 
-fn wanted<'a>(
-    settings: &DevSettings,
-    home: &'a AgentHome,
-    data_dir: &'a Path,
-    publish_on: Ipv4Addr,
-) -> Wanted<'a> {
-    const NOTHING: &Allow = &Allow { privileged: false, host_volumes: Vec::new(), parameters: false };
-    Wanted {
-        agent: home.agent_id(),
-        data_dir,
-        runtime: settings.runtime,
-        docker_socket: Path::new("/var/run/docker.sock"),
-        docker_config: None,
-        allow: NOTHING,
-        publish_on: IpAddr::V4(publish_on),
-    }
-}
+/// A master's `--http` and `--cluster`.
+type Doors = (Bound, Bound);
 
-async fn start_masters(
-    settings: &DevSettings,
-    count: u8,
-    raft_runtime: &Handle,
-    ready: &Arc<DevReady>,
-) -> Result<Vec<RunningMaster>, ExitError> {
-    let mut doors: Vec<(Bound, Bound)> = Vec::new();
+async fn bind_doors(settings: &DevSettings, count: u8) -> Result<Vec<Doors>, ExitError> {
+    let mut doors = Vec::new();
     for n in 0..u16::from(count) {
         // Further masters take the next ports, or any where the first one chose.
         let next = |address: &Address| match address.port() {
@@ -168,6 +140,15 @@ async fn start_masters(
         let cluster = bind("--cluster", &next(&settings.cluster)).await?;
         doors.push((http, cluster));
     }
+    Ok(doors)
+}
+
+async fn start_masters(
+    settings: &DevSettings,
+    doors: Vec<Doors>,
+    raft_runtime: &Handle,
+    ready: &Arc<DevReady>,
+) -> Result<Vec<RunningMaster>, ExitError> {
     let listed: Vec<String> = doors.iter().map(|(_, cluster)| cluster.address.to_string()).collect();
     let mut running = Vec::new();
     for (n, (http, cluster)) in doors.into_iter().enumerate() {
@@ -197,79 +178,6 @@ async fn start_masters(
         }
     }
     Ok(running)
-}
-
-/// One of dev's agents.
-struct DevAgent {
-    running: RunningAgent,
-    without_docker: Option<String>,
-}
-
-async fn start_agents(settings: &DevSettings, masters: &[String]) -> Result<Vec<DevAgent>, ExitError> {
-    let mut agents = Vec::new();
-    for n in 0..settings.agents {
-        let data_dir = settings.data_dir.join("agents").join((n + 1).to_string());
-        agents.push(start_agent(settings, masters, n, data_dir).await?);
-    }
-    Ok(agents)
-}
-
-async fn start_agent(
-    settings: &DevSettings,
-    masters: &[String],
-    n: u16,
-    data_dir: PathBuf,
-) -> Result<DevAgent, ExitError> {
-    let home = AgentHome::open(&data_dir, &SystemClock)?;
-    // Where clients are sent by the agent's name.
-    let publish_on = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + u32::from(n));
-    let wanted = wanted(settings, &home, &data_dir, publish_on);
-    let Runtimes { driver, has_docker, without_docker } = runtimes::find(&wanted).await?;
-    let unreserved = unreserved(settings, n, &data_dir)?;
-    let resources = (unreserved, settings.resources.reserved.clone());
-    let hostname = if n == 0 { "localhost".to_owned() } else { publish_on.to_string() };
-    let agent_settings = AgentSettings {
-        attributes: settings.attributes.clone(),
-        has_docker,
-        stop_tasks_on_shutdown: true,
-        ..runtimes::settings(masters.to_vec(), hostname, resources, runtimes::boot_id()?)
-    };
-    let running = agent::start(home, agent_settings, means(driver))?;
-    Ok(DevAgent { running, without_docker })
-}
-
-/// The machine's resources, shared out evenly; ports never overlap.
-fn unreserved(settings: &DevSettings, n: u16, data_dir: &Path) -> Result<Resources, ExitError> {
-    let mut totals = runtimes::unreserved(&settings.resources, data_dir)?;
-    let share = |amount: crate::domain::Scalar| {
-        crate::domain::Scalar::from_thousandths(amount.thousandths() / u64::from(settings.agents.max(1)))
-    };
-    if settings.resources.cpus.is_none() {
-        totals.cpus = share(totals.cpus);
-    }
-    if settings.resources.mem.is_none() {
-        totals.mem = share(totals.mem);
-    }
-    if settings.resources.disk.is_none() {
-        totals.disk = share(totals.disk);
-    }
-    if settings.agents > 1 || settings.resources.ports.is_none() {
-        totals.ports = ports(settings, n);
-    }
-    Ok(totals)
-}
-
-fn ports(settings: &DevSettings, n: u16) -> PortRanges {
-    let Some(said) = &settings.resources.ports else {
-        if settings.agents == 1 {
-            return PortRanges::new([TASK_PORTS]);
-        }
-        let from = TASK_PORTS.0 + n * PORTS_PER_AGENT;
-        return PortRanges::new([(from, from + PORTS_PER_AGENT - 1)]);
-    };
-    // What was said is dealt out in turn, so that every agent gets some of it.
-    let agents = usize::from(settings.agents.max(1));
-    PortRanges::of(said.iter().skip(usize::from(n)).step_by(agents))
 }
 
 async fn any_failed(masters: &[RunningMaster]) -> ExitError {

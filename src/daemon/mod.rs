@@ -9,9 +9,13 @@ mod cluster_server;
 #[cfg(not(feature = "sim"))]
 mod dev;
 #[cfg(not(feature = "sim"))]
+mod dev_agents;
+#[cfg(not(feature = "sim"))]
 mod dev_app;
 #[cfg(not(feature = "sim"))]
 mod dev_dir;
+#[cfg(not(feature = "sim"))]
+mod dev_told;
 mod doors;
 #[cfg(not(feature = "sim"))]
 mod listen;

@@ -119,15 +119,16 @@ impl From<StartError> for ExitError {
         let code = match error {
             StartError::InUse { .. }
             | StartError::DataDir { .. }
+            | StartError::Identity { .. }
             | StartError::Log(_)
             | StartError::Snapshot { .. } => exit_code::DATA,
             StartError::Timing(_) => exit_code::USAGE,
             StartError::Raft(_) => exit_code::FAILED,
         };
-        let what = telemetry::error_chain(&error);
+        // Each is whole by itself, its cause before what helps.
         match error {
-            StartError::InUse { .. } => Self::new(code, what.to_string()),
-            _ => Self::new(code, format!("failed to {what}")),
+            StartError::InUse { .. } => Self::new(code, error.to_string()),
+            _ => Self::new(code, format!("failed to {error}")),
         }
     }
 }
@@ -140,7 +141,14 @@ impl From<HomeError> for ExitError {
 
 impl From<AgentError> for ExitError {
     fn from(error: AgentError) -> Self {
-        Self::new(exit_code::DATA, format!("failed to {}", telemetry::error_chain(&error)))
+        let what = telemetry::error_chain(&error);
+        match &error {
+            AgentError::Info(_) => Self::new(exit_code::USAGE, what.to_string()),
+            AgentError::Home(HomeError::Io { source, .. }) | AgentError::Checkpoints { source, .. } => {
+                Self::new(exit_code::DATA, format!("failed to {what}; {}", cli::disk_advice(source)))
+            }
+            AgentError::Home(_) => Self::new(exit_code::DATA, format!("failed to {what}")),
+        }
     }
 }
 
@@ -219,6 +227,7 @@ async fn run_agent(settings: AgentSettingsFlags, stop: &Stop) -> Result<(), Exit
     if let Some(why) = &found.without_docker {
         tracing::warn!(why, "no Docker engine: this agent runs processes only");
     }
+    runtimes::warn_of_unseen(&settings.attributes);
     let masters = settings.masters.iter().map(ToString::to_string).collect();
     let hostname = settings.hostname.clone().unwrap_or_else(runtimes::hostname);
     let unreserved = runtimes::unreserved(&settings.resources, &settings.data_dir)?;
@@ -251,4 +260,30 @@ fn publish_on(settings: &AgentSettingsFlags) -> IpAddr {
 /// What an agent acts through on a real machine.
 pub(super) fn means(driver: Arc<dyn TaskDriver>) -> agent::Means {
     agent::Means { driver, ports: Some(Arc::new(KernelPorts)), clock: Arc::new(SystemClock) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_that_cannot_start_says_what_helps() {
+        let full = || std::io::Error::from(rustix::io::Errno::NOSPC);
+        let home = AgentError::Home(HomeError::Io { path: "/d".into(), source: full() });
+        let records = AgentError::Checkpoints { path: "/d".into(), source: full() };
+        for error in [home, records] {
+            let ExitError { code, message } = error.into();
+            assert_eq!(code, exit_code::DATA);
+            assert!(message.contains("No space left") && message.contains("make room"), "{message}");
+        }
+        let ExitError { code, message } = AgentError::Info("has 65 roles".to_owned()).into();
+        assert_eq!((code, message.as_str()), (exit_code::USAGE, "this agent has 65 roles"));
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let source = std::io::Error::from(rustix::io::Errno::ACCESS);
+        let ExitError { message, .. } = StartError::DataDir { dir: "/d".into(), source }.into();
+        assert_eq!(message.matches("Permission denied").count(), 1, "{message}");
+    }
 }

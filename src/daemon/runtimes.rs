@@ -14,10 +14,10 @@ use crate::agent::driver::docker::{self, DockerDriver, DockerSettings};
 use crate::agent::driver::process::{ProcessDriver, ProcessSettings};
 use crate::agent::{self as agents, AgentSettings, MetricsPage, resources};
 use crate::api;
-use crate::cli::{ExitError, exit_code};
-use crate::domain::{AgentId, Reserved, Resources, role};
+use crate::cli::{ExitError, disk_advice, exit_code};
+use crate::domain::{AgentId, Attributes, Reserved, Resources, role};
 use crate::line::Security;
-use crate::settings::{Allow, ResourceSettings, Runtime};
+use crate::settings::{Allow, ResourceSettings, Runtime, unseen_attributes};
 use crate::world::net::TcpListener;
 
 /// Says on disk that this agent ran containers: without their engine it starts all the same and
@@ -50,13 +50,18 @@ pub(super) struct Runtimes {
 
 /// Finds the runtimes that were asked for.
 pub(super) async fn find(wanted: &Wanted<'_>) -> Result<Runtimes, ExitError> {
+    // A slip of the pen would else be found at the first pull.
+    if let Some(why) = wanted.docker_config.and_then(|file| docker::check_config(file).err()) {
+        let advice = "give it a file as 'docker login' writes it, or leave the flag away";
+        return Err(ExitError::new(exit_code::USAGE, format!("--docker-config: cannot {why}; {advice}")));
+    }
     let tasks = tasks_dir(wanted.data_dir);
     let processes = ProcessSettings::usual(tasks).and_then(ProcessDriver::new);
     let processes = processes.map_err(|error| {
         let dir = wanted.data_dir.display();
         ExitError::new(
             exit_code::DATA,
-            format!("cannot keep tasks below {dir}: {error}; check its owner and mode"),
+            format!("cannot keep tasks below {dir}: {error}; {}", disk_advice(&error)),
         )
     })?;
     let (containers, without_docker) = match containers(wanted).await? {
@@ -116,6 +121,13 @@ fn docker_settings(wanted: &Wanted<'_>) -> DockerSettings {
 fn note(marker: &Path) {
     if let Err(error) = std::fs::write(marker, b"") {
         tracing::warn!(%error, path = %marker.display(), "cannot note that this agent runs containers");
+    }
+}
+
+/// Tells of attributes that no constraint can see.
+pub(super) fn warn_of_unseen(attributes: &Attributes) {
+    for line in unseen_attributes(attributes) {
+        tracing::warn!("{line}");
     }
 }
 

@@ -1,16 +1,22 @@
 //! Hears TERM and INT from the first moment of a process that runs until it is asked to stop.
 //!
 //! Way in: [`Stop::hear`], before anything else is done. The first signal is kept until
-//! somebody waits for it, however far the start has come; the second one ends the process
-//! at once, whatever holds up the stop.
+//! somebody waits for it, however far the start has come; a second one ends the process
+//! at once, whatever holds up the stop. What comes right behind the first is the same wish.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ExitError, exit_code};
+
+/// Signals this soon after the first one are part of it: GNU `timeout` tells the process and then its
+/// group, a supervisor and a terminal may both pass one on. Nobody can read what the first did by then.
+const SAME_WISH: Duration = Duration::from_millis(500);
 
 /// Somebody's wish that the process should stop. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,12 +44,13 @@ impl Stop {
         let stop = Self(CancellationToken::new());
         let asked = stop.0.clone();
         let hear = async move {
+            let mut first = None;
             loop {
                 tokio::select! {
                     _ = term.recv() => {}
                     _ = interrupt.recv() => {}
                 }
-                if asked.is_cancelled() {
+                if is_second_wish(&mut first, Instant::now()) {
                     leave();
                 }
                 asked.cancel();
@@ -65,9 +72,28 @@ impl Stop {
     }
 }
 
+/// Whether a signal that comes now is another wish than the first, which is remembered.
+fn is_second_wish(first: &mut Option<Instant>, now: Instant) -> bool {
+    now.duration_since(*first.get_or_insert(now)) >= SAME_WISH
+}
+
 fn leave() -> ! {
     let sentence =
         "asked to stop a second time: left at once; what still runs is found again by the next start";
     let _ = ExitError::new(exit_code::FAILED, sentence).report();
     std::process::exit(i32::from(exit_code::FAILED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_in_quick_succession_are_one_wish() {
+        let (mut first, begin) = (None, Instant::now());
+        assert!(!is_second_wish(&mut first, begin));
+        assert!(!is_second_wish(&mut first, begin + Duration::from_millis(10)));
+        assert!(!is_second_wish(&mut first, begin + SAME_WISH - Duration::from_millis(1)));
+        assert!(is_second_wish(&mut first, begin + SAME_WISH));
+    }
 }

@@ -11,7 +11,6 @@ use crate::domain::{Goal, Resources, TaskState};
 use crate::forecast::Resilience;
 use crate::leader::{LeaderStats, RollCall};
 use crate::raft::{FSYNC_BUCKETS_US, RaftStats};
-use crate::scheduler::Suspicion;
 use crate::state::{ClusterState, Presence};
 use crate::store::StateStore;
 use crate::telemetry::{SampledHistogram, Samples, metrics};
@@ -107,11 +106,10 @@ pub fn of_agents(store: &Arc<dyn StateStore>, roll_call: &RollCall, samples: &mu
     let mut by_presence: BTreeMap<&str, u64> =
         ["connected", "disconnected", "suspect", "unreachable"].map(|presence| (presence, 0)).into();
     for row in view.agents.values() {
-        let presence = match (row.presence, suspects.get(&row.info.id)) {
-            (Presence::Unreachable { .. }, _) => "unreachable",
-            (Presence::Registered, Some(Suspicion::Silent { .. })) => "suspect",
-            (Presence::Registered, Some(Suspicion::Closed { .. } | Suspicion::NotYetBack)) => "disconnected",
-            (Presence::Registered, Some(Suspicion::Drained) | None) => "connected",
+        let suspicion = suspects.get(&row.info.id).and_then(|suspicion| suspicion.presence());
+        let presence = match row.presence {
+            Presence::Unreachable { .. } => "unreachable",
+            Presence::Registered => suspicion.unwrap_or("connected"),
         };
         *by_presence.entry(presence).or_default() += 1;
     }

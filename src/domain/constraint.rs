@@ -49,6 +49,12 @@ pub fn is_hostname(field: &str) -> bool {
     fact_of(field) == HOSTNAME
 }
 
+/// What rules look at when they name an attribute of this name, where that is not the attribute.
+pub fn seen_instead_of(attribute: &str) -> Option<&str> {
+    let fact = fact_of(attribute);
+    (fact != attribute || fact == HOSTNAME).then_some(fact)
+}
+
 /// What an agent has in the field of a rule, as rules compare it; nothing where it has no such fact.
 pub fn attribute_on<'a>(field: &str, agent: &'a AgentInfo) -> Option<Cow<'a, str>> {
     match fact_of(field) {

@@ -29,7 +29,7 @@ pub mod wish;
 
 pub use agent::{AgentInfo, Incarnation};
 pub use attribute::{AttributeValue, Attributes};
-pub use constraint::{Constraint, HOSTNAME, Operator, attribute_on, is_hostname};
+pub use constraint::{Constraint, HOSTNAME, Operator, attribute_on, is_hostname, seen_instead_of};
 pub use container::{
     Container, ContainerKind, DockerImage, Network, PortDefinition, PortMapping, Transport, Volume,
 };

@@ -37,10 +37,11 @@ pub(super) fn open(dir: &Path) -> Result<DataDir, StartError> {
     let io_error = |source| StartError::DataDir { dir: dir.to_owned(), source };
     let log = dir.join("log");
     let snapshots = dir.join("snapshots");
-    fs::create_dir_all(&log).map_err(io_error)?;
-    fs::create_dir_all(&snapshots).map_err(io_error)?;
+    // Apps' environments lie in both, secrets among them.
+    fs::create_private_dir(&log).map_err(io_error)?;
+    fs::create_private_dir(&snapshots).map_err(io_error)?;
     let lock = take(dir)?;
-    let node = identity(dir).map_err(io_error)?;
+    let node = identity(dir)?;
     fs::sync_dir(dir).map_err(io_error)?;
     if let Some(parent) = dir.parent().filter(|parent| fs::exists(parent)) {
         fs::sync_dir(parent).map_err(io_error)?;
@@ -48,22 +49,21 @@ pub(super) fn open(dir: &Path) -> Result<DataDir, StartError> {
     Ok(DataDir { node, lock, log, snapshots })
 }
 
-fn identity(dir: &Path) -> io::Result<u64> {
+fn identity(dir: &Path) -> Result<u64, StartError> {
+    let io_error = |source| StartError::DataDir { dir: dir.to_owned(), source };
     let path = dir.join(IDENTITY);
     if fs::exists(&path) {
-        let bytes = fs::read(&path)?;
-        let identity: Identity = serde_json::from_slice(&bytes).map_err(|error| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("'{}' is no identity: {error}", path.display()),
-            )
-        })?;
-        return Ok(identity.node);
+        let bytes = fs::read(&path).map_err(io_error)?;
+        let identity: Result<Identity, _> = serde_json::from_slice(&bytes);
+        return match identity {
+            Ok(identity) => Ok(identity.node),
+            Err(error) => Err(StartError::Identity { path, reason: error.to_string() }),
+        };
     }
     // 53 bits, so that every JSON reader keeps them; never 0.
     let node = (world::random_u64() >> 11).max(1);
-    let text = serde_json::to_vec(&Identity { node }).map_err(io::Error::other)?;
-    fs::write_atomic(&path, &text)?;
+    let written = serde_json::to_vec(&Identity { node }).map_err(io::Error::other);
+    written.and_then(|text| fs::write_atomic(&path, &text)).map_err(io_error)?;
     Ok(node)
 }
 
@@ -87,4 +87,34 @@ fn take(dir: &Path) -> Result<Option<fs::File>, StartError> {
 #[cfg(feature = "sim")]
 fn take(_dir: &Path) -> Result<Option<fs::File>, StartError> {
     Ok(None)
+}
+
+#[cfg(all(test, not(feature = "sim")))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn log_and_snapshots_are_for_their_owner_also_where_an_earlier_version_made_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name: &str| dir.path().join(name);
+        for name in ["log", "snapshots"] {
+            std::fs::create_dir(of(name)).unwrap();
+            std::fs::set_permissions(of(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        open(dir.path()).unwrap();
+        for name in ["log", "snapshots"] {
+            assert_eq!(of(name).metadata().unwrap().permissions().mode() & 0o777, 0o700, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bad_identity_is_told_once_with_what_helps() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(IDENTITY), "{}").unwrap();
+        let error = open(dir.path()).err().unwrap().to_string();
+        assert_eq!(error.matches("missing field").count(), 1, "{error}");
+        assert!(error.contains("restore") && !error.contains("free space"), "{error}");
+    }
 }

@@ -130,6 +130,18 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// Nobody can tell who this master is.
+    #[error(
+        "read '{}', which says who this master is: {reason}; restore that file from a copy, or move this data \
+         directory away, start the master with an empty one and replace the old member by the new one",
+        path.display()
+    )]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The log cannot be used.
     #[error(transparent)]
     Log(#[from] LogError),

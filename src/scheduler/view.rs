@@ -33,6 +33,16 @@ pub enum Suspicion {
 }
 
 impl Suspicion {
+    /// How people call an agent of which this is suspected, in lists and metrics; nothing where it
+    /// is there all the same.
+    pub fn presence(self) -> Option<&'static str> {
+        match self {
+            Self::Silent { .. } => Some("suspect"),
+            Self::Closed { .. } | Self::NotYetBack => Some("disconnected"),
+            Self::Drained => None,
+        }
+    }
+
     /// Whether it ends when the agent is heard again.
     pub fn is_about_hearing(self) -> bool {
         self != Self::Drained

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Address, BadSetting, DevFlags, LogSettings, ResourceSettings, Runtime, agent, values};
+use super::{Address, BadSetting, DevFlags, LogSettings, ResourceSettings, Runtime, agent, machine, values};
 use crate::domain::Attributes;
 
 /// What `platformd dev` needs to know. Everything listens on loopback.
@@ -65,7 +65,7 @@ impl DevSettings {
                 format!("expected 1 to {AGENTS_MAX}"),
             ));
         }
-        let resources = agent::resources(flags.resources)?;
+        let resources = machine::resources(flags.resources)?;
         if agents > 1 && resources.reserved.values().any(|part| part.ports.count() > 0) {
             let expected = "ports of roles cannot be shared out among several agents on one machine; \
                             expected them with --agents 1";
@@ -79,7 +79,7 @@ impl DevSettings {
             agents,
             runtime: agent::runtime(flags.runtime.as_deref())?,
             resources,
-            attributes: agent::attributes(flags.attributes)?,
+            attributes: machine::attributes(flags.attributes)?,
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(".platformd")),
             fresh: flags.fresh.unwrap_or(false),
             log: values::log(

@@ -26,7 +26,7 @@ impl SettingsFile {
     pub fn load(path: Option<&Path>) -> Result<Self, BadSetting> {
         let Some(path) = path else { return Ok(Self::default()) };
         let text = std::fs::read_to_string(path).map_err(|error| bad(path, &error.to_string()))?;
-        Self::parse(&text).map_err(|error| bad(path, error.to_string().trim_end()))
+        Self::parse(&text).map_err(|error| bad(path, &sentence(&error, &text)))
     }
 
     /// Reads the text of a settings file.
@@ -36,6 +36,15 @@ impl SettingsFile {
     pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }
+}
+
+/// `line 3, column 7: what is wrong`, in one line: the parser's own form is a drawing.
+fn sentence(error: &toml::de::Error, text: &str) -> String {
+    let what = error.message().split_whitespace().collect::<Vec<_>>().join(" ");
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return what };
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {what}")
 }
 
 fn bad(path: &Path, reason: &str) -> BadSetting {

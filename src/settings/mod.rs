@@ -10,14 +10,16 @@ mod agent;
 mod dev;
 mod file;
 mod flags;
+mod machine;
 mod master;
 mod values;
 
 pub use address::Address;
-pub use agent::{AgentSettingsFlags, Allow, ResourceSettings, Runtime};
+pub use agent::{AgentSettingsFlags, Allow, Runtime};
 pub use dev::DevSettings;
 pub use file::SettingsFile;
 pub use flags::{AgentFlags, DevFlags, MasterFlags};
+pub use machine::{ResourceSettings, unseen_attributes};
 pub use master::MasterSettings;
 pub use values::LogSettings;
 

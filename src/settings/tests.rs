@@ -144,8 +144,8 @@ fn resources_for_roles_are_read_as_mesos_wrote_them() {
         ("cpus(-a):1", "begin with -"),
         ("cpus(a b):1", "spaces"),
         ("cpus(db):NaN", "is no amount"),
-        ("cpus(db):inf", "is no amount"),
-        ("mem(db):1e300", "is no amount"),
+        ("cpus(db):inf", "is more than any machine has"),
+        ("mem(db):1e300", "is more than any machine has"),
         ("ports:[1-10];ports(db):[10-20]", "ports [10-10] of role db are named for others"),
         ("ports(db):[1-10];ports(ml):[5-6]", "ports [5-6] of role ml are named for others"),
         ("ports:[1-10,5-6]", "5-6 overlaps 1-10"),
@@ -201,4 +201,54 @@ fn dev_stays_on_loopback_with_one_or_three_masters() {
     refused(dev(|flags| flags.masters = Some(2)), &["--masters", "1 or 3"]);
     refused(dev(|flags| flags.agents = Some(0)), &["--agents"]);
     refused(dev(|flags| flags.http = Some("0.0.0.0:80".into())), &["--http", "loopback"]);
+}
+
+#[test]
+fn amounts_that_no_machine_has_are_refused_as_such() {
+    let said = |raw: String| agent(|flags| flags.resources = Some(raw)).map(|settings| settings.resources);
+    for raw in ["cpus:1e15", "cpus:2000000000;mem:1", "cpus(db):2000000000"] {
+        refused(
+            said(raw.into()),
+            &["--resources", "is more than any machine has; expected at most 1000000000"],
+        );
+    }
+    refused(said("mem:-1".into()), &["\"-1\" is no amount"]);
+    assert_eq!(said("cpus:1000000000".into()).unwrap().cpus, Some(crate::domain::resources::CLAIM_MAX));
+    let roles = |count: usize| (0..count).map(|n| format!("cpus(r{n}):1;")).collect::<String>();
+    refused(said(roles(65)), &["65 roles; expected at most 64"]);
+    assert_eq!(said(roles(64)).unwrap().reserved.len(), 64);
+    let ports = |count: u16| (0..count).map(|n| format!("{0}-{0},", 2 * n + 1)).collect::<String>();
+    refused(said(format!("ports:[{}]", ports(1_025))), &["1025 ranges", "expected at most 1024"]);
+    assert!(said(format!("ports:[{}]", ports(1_024))).is_ok());
+}
+
+#[test]
+fn attributes_that_no_constraint_sees_are_told_of() {
+    let unseen = |raw: &str| {
+        unseen_attributes(&agent(|flags| flags.attributes = Some(raw.to_owned())).unwrap().attributes)
+    };
+    assert_eq!(unseen("rack:r1;zone:a;region:e"), [""; 0]);
+    let told = unseen("@zone:x;hostname:y;@hostname:z;rack:r1");
+    assert_eq!(told.len(), 3, "{told:?}");
+    for part in ["\"hostname\"", "--hostname", "\"@zone\"", "name it \"zone\""] {
+        assert!(told.iter().any(|line| line.contains(part)), "{told:?} lacks {part}");
+    }
+}
+
+#[test]
+fn a_bad_file_is_told_in_one_line_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.toml");
+    let told = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        SettingsFile::load(Some(&path)).unwrap_err().to_string()
+    };
+    for (text, part) in [
+        ("[master]\nnonsense = 1\n", "line 2, column 1: unknown field `nonsense`"),
+        ("[agent]\n\nhttp = \n", "line 3, column "),
+        ("[dev]\nagents = -1\n", "line 2, column 10: "),
+    ] {
+        let said = told(text);
+        assert!(said.contains(part) && !said.contains('\n'), "{said:?} lacks {part:?}");
+    }
 }

@@ -30,6 +30,11 @@ impl InMemoryStore {
         }
     }
 
+    /// The same with a state that is there already.
+    pub fn holding(self, state: ClusterState) -> Self {
+        Self { state: Mutex::new(Arc::new(state)), ..self }
+    }
+
     /// Begins to lead in a term, or ceases to; later proposals for other terms are refused.
     pub fn set_leads(&self, term: u64, leads: bool) {
         self.leadership.send_modify(|leadership| (leadership.term, leadership.leads) = (term, leads));

@@ -21,6 +21,32 @@ pub fn exists(path: &Path) -> bool {
     return turmoil::fs::shim::std::fs::exists(path);
 }
 
+/// Makes a directory that nobody but its owner may look into; one that is there already becomes so.
+///
+/// # Errors
+/// What the file system answers, and that of others' directories the mode cannot be changed.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    create_dir_all(path)?;
+    #[cfg(not(feature = "sim"))]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let mode = std::fs::metadata(path)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty file that nobody but its owner may read.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(not(feature = "sim"))]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Makes creations, renames and removals in a directory durable.
 ///
 /// # Errors
@@ -32,7 +58,8 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     return turmoil::fs::shim::std::fs::sync_dir(path);
 }
 
-/// Replaces the file at `path` by `bytes`, so that a crash leaves the old or the new content.
+/// Replaces the file at `path` by `bytes`, so that a crash leaves the old or the new content. Nobody
+/// but its owner may read it.
 ///
 /// # Errors
 /// What the file system answers; the old content is then still there.
@@ -40,9 +67,33 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     let temporary = parent.join(format!(".{name}.tmp"));
-    let mut file = File::create(&temporary)?;
+    let mut file = create_private(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     rename(&temporary, path)?;
     sync_dir(parent)
+}
+
+#[cfg(all(test, not(feature = "sim")))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn private_things_are_for_their_owner_and_become_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        std::fs::set_permissions(&inner, std::fs::Permissions::from_mode(0o755)).unwrap();
+        create_private_dir(&inner).unwrap();
+        assert_eq!(mode(&inner), 0o700);
+        let file = inner.join("file");
+        write_atomic(&file, b"1").unwrap();
+        assert_eq!(mode(&file), 0o600);
+    }
 }

@@ -26,7 +26,8 @@ fn check_refused(words: &[&str], code: i32, parts: &[&str]) {
     let Output { status, stderr, .. } = platformd(words).output().unwrap();
     let said = String::from_utf8_lossy(&stderr).into_owned();
     assert_eq!(status.code(), Some(code), "{words:?}: {said}");
-    let last = said.lines().rfind(|line| line.starts_with("error: ")).unwrap_or_default();
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: "), "{words:?}: {said}");
     for part in parts {
         assert!(last.contains(part), "{words:?}: {last:?} lacks {part:?}");
     }
@@ -38,7 +39,19 @@ fn a_bad_flag_ends_with_2_and_names_it() {
     check_refused(&["agent", "--resources", "cpus:-1"], 2, &["--resources", "\"-1\""]);
     check_refused(&["master", "--http", "0.0.0.0:8080", "--advertise-http", "a:1"], 2, &["--insecure"]);
     check_refused(&["dev", "--nonsense"], 2, &["--nonsense"]);
+    check_refused(&["dev", "--agents", "-1"], 2, &["-1"]);
     check_refused(&["--config", "/nonexistent.toml", "master"], 2, &["--config", "/nonexistent.toml"]);
+    let dir = tempfile::tempdir().unwrap();
+    let of = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    std::fs::write(of("p.toml"), "[master]\nnonsense = 1\n").unwrap();
+    check_refused(&["--config", &of("p.toml"), "master"], 2, &["--config", "line 2", "`nonsense`"]);
+    let agent = ["agent", "--http", "127.0.0.1:0", "--runtime", "process", "--data-dir", &of("agent")];
+    let with = |more: &[&'static str]| [agent.as_slice(), more].concat();
+    check_refused(&with(&["--docker-config", "/nope"]), 2, &["--docker-config", "/nope"]);
+    check_refused(&with(&["--resources", "cpus:2000000000;mem:1"]), 2, &["--resources", "at most"]);
+    // Each is fine, and together they are too much.
+    let too_much = with(&["--resources", "cpus:1000000000;cpus(db):1"]);
+    check_refused(&too_much, 2, &["error: this agent has 1000000001 cpus"]);
 }
 
 #[test]
@@ -115,6 +128,95 @@ fn a_wish_to_stop_counts_from_the_first_moment() {
             assert_eq!(process.stop(Signal::TERM), Some(0), "{role}");
         }
     }
+}
+
+#[test]
+fn a_fresh_start_that_fails_destroys_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let words = ["dev", "--cluster", "127.0.0.1:0", "--runtime", "process", "--data-dir", data_dir, "--http"];
+    let mut first = Process::start(&[words.as_slice(), &["127.0.0.1:0"]].concat());
+    let api = first.word_after(API);
+    put(&api, "/kept", &json!({"cmd": "true", "instances": 0}));
+    answer_with(&api, "/v2/apps/kept", "kept");
+    assert_eq!(first.stop(Signal::INT), Some(0));
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let fresh = [words.as_slice(), &[&address, "--fresh"]].concat();
+    check_refused(&fresh, 4, &["--http", &address]);
+    drop(taken);
+    let mut second = Process::start(&[words.as_slice(), &["127.0.0.1:0"]].concat());
+    let api = second.word_after(API);
+    answer_with(&api, "/v2/apps/kept", "kept");
+    assert_eq!(second.stop(Signal::INT), Some(0));
+}
+
+#[test]
+fn what_an_app_is_given_and_says_is_read_by_its_owner_alone() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    let dir = tempfile::tempdir().unwrap();
+    let words = ["dev", "--http", "127.0.0.1:0", "--cluster", "127.0.0.1:0", "--runtime", "process"];
+    let data_dir = ["--data-dir", dir.path().to_str().unwrap()];
+    let mut dev = Process::start(&[words.as_slice(), &data_dir].concat());
+    let api = dev.word_after(API);
+    let app = json!({"cmd": "echo $PASSWORD; exec sleep 1000", "env": {"PASSWORD": SECRET}, "cpus": 0.1,
+        "mem": 16, "portDefinitions": []});
+    eventually("it is taken", || put(&api, "/a", &app).filter(|answer| answer.status == 201));
+    answer_with(&api, "/v2/apps//a?embed=app.tasks", "TASK_RUNNING");
+    eventually("it has spoken", || {
+        let found = files_with(dir.path(), SECRET.as_bytes());
+        let has = |name: &str| found.iter().any(|path| path.contains(name));
+        (has("/log/") && has("/checkpoints/") && has("/launch") && has("/stdout")).then_some(())
+    });
+    let open: Vec<String> = files_with(dir.path(), SECRET.as_bytes())
+        .into_iter()
+        .filter(|path| is_open_to_others(dir.path(), Path::new(path)))
+        .collect();
+    assert_eq!(open, [""; 0]);
+    assert_eq!(dev.stop(Signal::INT), Some(0));
+}
+
+/// Whether others may read a file, and come to it from `root`.
+fn is_open_to_others(root: &Path, file: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    let grants = |path: &Path, bit: u32| path.metadata().unwrap().permissions().mode() & bit != 0;
+    let mut above = file.ancestors().skip(1).take_while(|dir| *dir != root);
+    grants(file, 0o044) && above.all(|dir| grants(dir, 0o011))
+}
+
+/// Files below a directory that hold these bytes.
+fn files_with(dir: &Path, bytes: &[u8]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, bytes));
+        } else if std::fs::read(&path).is_ok_and(|all| all.windows(bytes.len()).any(|part| part == bytes)) {
+            found.push(path.to_string_lossy().into_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn two_signals_at_once_are_one_wish_to_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let mut dev = Process::start(&[
+        "dev",
+        "--http",
+        "127.0.0.1:0",
+        "--cluster",
+        "127.0.0.1:0",
+        "--runtime",
+        "process",
+        "--data-dir",
+        data_dir,
+    ]);
+    dev.word_after("Cluster  127.0.0.1:");
+    dev.signal(Signal::TERM);
+    assert_eq!(dev.stop(Signal::INT), Some(0));
 }
 
 /// Makes every file below a directory into something else of the same size.

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -58,6 +59,12 @@ fn take(pipe: &mut impl Read, keeper: &mut Keeper, chunk: &mut [u8]) -> bool {
     }
 }
 
+/// What a task says is as private as what it was given. Written as whoever runs the agent, whatever
+/// user the task has.
+fn create(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// One output file and the one before.
 struct Keeper {
     path: PathBuf,
@@ -69,7 +76,7 @@ struct Keeper {
 
 impl Keeper {
     fn new(path: PathBuf, bytes_max: u64) -> Self {
-        let file = File::create(&path).ok();
+        let file = create(&path).ok();
         Self { path, file, written: 0, bytes_max, lost: 0 }
     }
 
@@ -92,13 +99,13 @@ impl Keeper {
         before.push(".1");
         // A failed rename empties the file instead: the bound matters more than the past.
         let _kept = std::fs::rename(&self.path, &before);
-        self.file = File::create(&self.path).ok();
+        self.file = create(&self.path).ok();
         self.written = 0;
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.file.is_none() {
-            self.file = Some(File::create(&self.path)?);
+            self.file = Some(create(&self.path)?);
             self.written = 0;
         }
         let Some(file) = &mut self.file else { return Ok(()) };
@@ -124,6 +131,11 @@ mod tests {
         let mut keeper = Keeper::new(dir.path().join("stdout"), 100);
         for number in 0..50u8 {
             keeper.keep(format!("line {number:04}\n").as_bytes());
+        }
+        for name in ["stdout", "stdout.1"] {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = dir.path().join(name).metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         let newest = std::fs::read_to_string(dir.path().join("stdout")).unwrap();
         let before = std::fs::read_to_string(dir.path().join("stdout.1")).unwrap();

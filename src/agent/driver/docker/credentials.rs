@@ -37,9 +37,7 @@ struct Auth {
 /// # Errors
 /// What is wrong with the file, for people.
 pub(super) fn for_image(file: &Path, image: &str) -> Result<Option<DockerCredentials>, String> {
-    let text = std::fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
-    let config: Config = serde_json::from_slice(&text)
-        .map_err(|error| format!("read {} (--docker-config): {error}", file.display()))?;
+    let config = read(file)?;
     let registry = registry_of(image);
     let is_meant = |key: &str| {
         let host = host_of(key);
@@ -47,6 +45,20 @@ pub(super) fn for_image(file: &Path, image: &str) -> Result<Option<DockerCredent
     };
     let Some((key, auth)) = config.auths.into_iter().find(|(key, _)| is_meant(key)) else { return Ok(None) };
     auth.into_credentials(key).map(Some)
+}
+
+/// Whether the file can be read, before an image wants it.
+///
+/// # Errors
+/// What is wrong with the file, for people.
+pub fn check_config(file: &Path) -> Result<(), String> {
+    read(file).map(drop)
+}
+
+fn read(file: &Path) -> Result<Config, String> {
+    let text = std::fs::read(file).map_err(|error| format!("read {}: {error}", file.display()))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| format!("read {} (--docker-config): {error}", file.display()))
 }
 
 impl Auth {
@@ -137,5 +149,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "{").unwrap();
         assert!(for_image(file.path(), "web").unwrap_err().contains("--docker-config"));
+        assert!(check_config(file.path()).unwrap_err().contains("--docker-config"));
+        assert!(check_config(Path::new("/nope")).unwrap_err().contains("/nope"));
+        std::fs::write(file.path(), "{}").unwrap();
+        assert_eq!(check_config(file.path()), Ok(()));
     }
 }

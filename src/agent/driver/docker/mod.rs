@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use self::allow::Allow;
+pub use self::credentials::check_config;
 use self::engine::{CallError, Engine, Seen};
 use super::kill_times::{KillTimes, Stop};
 use super::task_dir::{self, make_task, make_tasks, task_dir};
