@@ -68,6 +68,7 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let machine = StateMachine::open(snapshots.clone(), Arc::clone(&published)).map_err(snapshot_error)?;
     let (log, log_closed) =
         log_store::LogStore::open(&dir.log, settings.segment_bytes, Arc::clone(&counters), dir.lock)?;
+    let log = log.known_to(dir.identity, &dir.log)?;
     let entries = log.reader();
     let book = Arc::new(AddressBook::default());
     let peers = Peers { book: Arc::clone(&book), security: settings.security.clone() };
