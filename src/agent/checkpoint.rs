@@ -5,14 +5,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::TaskRecord;
+use super::reserve::{FILE_BYTES, Reserve};
 use super::sealed;
 use crate::domain::TaskId;
 use crate::world::fs;
 
 /// Directory of the files, below the data directory.
 const DIRECTORY: &str = "checkpoints";
-/// Room that a look at the disk asks for: what most records take.
-const LOOK_BYTES: usize = 16 << 10;
 const SUFFIX: &str = ".task";
 /// Suffix of a file that could not be read; kept for people.
 const DAMAGED: &str = ".damaged";
@@ -21,6 +20,16 @@ const DAMAGED: &str = ".damaged";
 #[derive(Clone, Debug)]
 pub(super) struct Checkpoints {
     path: PathBuf,
+    reserve: Reserve,
+}
+
+/// Where records found their room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// On the disk.
+    Free,
+    /// Some of them only in what is kept for ends.
+    Reserved,
 }
 
 impl Checkpoints {
@@ -37,31 +46,50 @@ impl Checkpoints {
         files.sort();
         let is_record = |file: &&PathBuf| file.to_string_lossy().ends_with(SUFFIX);
         let records = files.iter().filter(is_record).filter_map(|file| read_or_set_aside(file)).collect();
-        Ok((Self { path }, records))
+        Ok((Self { path, reserve: Reserve::open(data)? }, records))
     }
 
-    /// Writes records; all of them are durable on return.
-    pub(super) fn save(&self, records: &[TaskRecord]) -> io::Result<()> {
+    /// Writes records; all of them are durable on return. On a full disk the ends of tasks still
+    /// find room.
+    pub(super) fn save(&self, records: &[TaskRecord]) -> io::Result<Room> {
         let mut names = Vec::with_capacity(records.len());
+        let mut room = Room::Free;
         for record in records {
             let temporary = self.path.join(format!(".{}.tmp", record.task()));
-            let mut file = fs::File::create(&temporary)?;
-            file.write_all(&sealed::seal(record)?)?;
-            file.sync_all()?;
+            let bytes = sealed::seal(record)?;
+            match write(&temporary, &bytes) {
+                Err(error) if is_full(&error) && record.is_ended() => {
+                    // Gives back what the failed try took.
+                    fs::remove_file(&temporary)?;
+                    self.reserve.spend(&temporary, &bytes)?;
+                    room = Room::Reserved;
+                }
+                written => written?,
+            }
             names.push((temporary, self.file_of(record.task())));
         }
         for (temporary, file) in names {
             fs::rename(&temporary, &file)?;
         }
-        fs::sync_dir(&self.path)
+        fs::sync_dir(&self.path)?;
+        Ok(room)
+    }
+
+    /// Writes those that can be written, each for itself, and gives the tasks of these.
+    pub(super) fn save_each(&self, records: &[TaskRecord]) -> Vec<TaskId> {
+        let saved = records.iter().filter(|record| self.save(std::slice::from_ref(*record)).is_ok());
+        saved.map(|record| record.task().clone()).collect()
     }
 
     /// Whether there is room for another record: writes as much as one may have, and takes it away.
+    /// With room, what is kept for ends is made whole again.
     pub(super) fn look(&self) -> io::Result<()> {
         let path = self.path.join(".look.tmp");
-        let tried = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; LOOK_BYTES]));
+        let tried = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; FILE_BYTES]));
         let removed = fs::remove_file(&path);
-        tried.and(removed)
+        tried.and(removed)?;
+        self.reserve.fill();
+        Ok(())
     }
 
     /// For people: that the disk takes no records.
@@ -81,6 +109,16 @@ impl Checkpoints {
     fn file_of(&self, task: &TaskId) -> PathBuf {
         self.path.join(format!("{task}{SUFFIX}"))
     }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn read_or_set_aside(file: &Path) -> Option<TaskRecord> {

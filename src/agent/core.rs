@@ -169,6 +169,10 @@ impl AgentCore {
                 let found = PortRanges::of(taken.iter().map(|held| held.port));
                 self.learn_held_ports(&self.held.plus(&found), turn);
             }
+            Input::NoRoom { task, reason } => {
+                let what = format!("room for its record: {reason}");
+                self.with(&task, |known| known.on_not_begun(&what, turn));
+            }
             Input::Started { task, result } => self.with(&task, |known| known.on_started(result, turn)),
             Input::Ended { task, result } => {
                 let boot = self.info.incarnation.boot_id.clone();
@@ -181,6 +185,7 @@ impl AgentCore {
             Input::Probed { task, probe } => self.with(&task, |known| known.on_probed(&probe, turn)),
             Input::Timer(
                 timer @ (Timer::Start(_)
+                | Timer::GiveBack(_)
                 | Timer::SlowStart(_)
                 | Timer::Wait(_)
                 | Timer::Stop(_)
@@ -198,10 +203,11 @@ impl AgentCore {
     fn on_task_timer(&mut self, timer: &Timer, turn: &mut Turn) {
         let is_ending = self.is_ending;
         match timer {
-            Timer::Start(task) => self.with(task, |known| known.start_again(is_ending, turn)),
+            Timer::Start(task) => self.with(task, |known| known.retry_start(is_ending, turn)),
+            Timer::GiveBack(task) => self.with(task, |known| known.lose_patience(turn)),
             Timer::SlowStart(task) => self.with(task, |known| known.tell_slow_start(turn)),
             Timer::Wait(task) => self.with(task, |known| known.wait(turn)),
-            Timer::Stop(task) => self.with(task, |known| known.stop_again(turn)),
+            Timer::Stop(task) => self.with(task, |known| known.retry_stop(turn)),
             Timer::Remove(task) => self.with(task, |known| known.remove(turn)),
             Timer::Resend | Timer::List => {}
         }
@@ -315,9 +321,11 @@ impl AgentCore {
             self.tasks.insert(id, task);
             return;
         }
-        let was_there = self.strangers.as_mut().is_some_and(|known| known.remove(&id).is_some());
+        let was_there = self.strangers.as_mut().map(|known| known.remove(&id).is_some());
         let mut task = Task::of(TaskRecord::accepted(launch, boot, turn.now));
-        task.start(!was_there, turn);
+        // Before the drivers have said what there is, nobody is sure.
+        task.may_exist = was_there != Some(false);
+        task.start(was_there != Some(true), turn);
         self.tasks.insert(id, task);
     }
 
@@ -383,9 +391,21 @@ impl AgentCore {
         if now == self.hindrances {
             return;
         }
-        self.hindrances = now;
+        let before = std::mem::replace(&mut self.hindrances, now);
         if self.is_registered() {
             self.tell_hindrances(turn);
+        }
+        self.retry_what_waited(&before, turn);
+    }
+
+    /// Tries again what waited for an engine or a disk that is back.
+    fn retry_what_waited(&mut self, before: &Hindrances, turn: &mut Turn) {
+        let has_room = before.tasks.is_some() && self.hindrances.tasks.is_none();
+        let has_engine = before.containers.is_some() && self.hindrances.containers.is_none();
+        for task in self.tasks.values_mut() {
+            if has_room || (has_engine && task.record.launch.container.is_some()) {
+                task.retry_at_once(self.is_ending, turn);
+            }
         }
     }
 

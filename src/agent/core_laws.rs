@@ -54,6 +54,8 @@ enum Luck {
     Refused,
     /// Done, but the answer says otherwise.
     DoneButAway,
+    /// The means were not there to hear it.
+    Unreachable,
 }
 
 /// The world around one agent.
@@ -219,7 +221,8 @@ impl World {
             return;
         }
         let at = at % self.operations.len();
-        let away = || DriverError::Unavailable { means: "fake", reason: "away".to_owned() };
+        let made_nothing = luck == Luck::Unreachable;
+        let away = || DriverError::Unavailable { means: "fake", reason: "away".to_owned(), made_nothing };
         let is_done = luck == Luck::Good || luck == Luck::DoneButAway;
         let answer = |result| if luck == Luck::Good { result } else { Err(away()) };
         if let Effect::Wait(handle) = &self.operations[at] {
@@ -368,6 +371,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         1 => Just(Luck::Away),
         1 => Just(Luck::Refused),
         1 => Just(Luck::DoneButAway),
+        1 => Just(Luck::Unreachable),
     ];
     prop_oneof![
         3 => Just(Step::Want),

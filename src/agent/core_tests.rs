@@ -14,6 +14,7 @@ use crate::domain::{
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster};
 
 mod restarts;
+mod starts;
 
 pub(super) fn an_agent(boot: &str) -> AgentInfo {
     AgentInfo {
@@ -144,7 +145,11 @@ fn not_started(task: &str, error: DriverError) -> Input {
 }
 
 fn away() -> DriverError {
-    DriverError::Unavailable { means: "docker", reason: "no socket".to_owned() }
+    DriverError::Unavailable { means: "docker", reason: "no answer".to_owned(), made_nothing: false }
+}
+
+fn unreachable() -> DriverError {
+    DriverError::Unavailable { means: "docker", reason: "no socket".to_owned(), made_nothing: true }
 }
 
 fn ended(task: &str, exit: Exit) -> Input {
@@ -405,7 +410,14 @@ fn an_absent_driver_is_tried_again_less_and_less_often() {
     play.give(run);
     play.check(
         not_started("a", away()),
-        &["save a Staging", "tell a.1 Staging", "warn", "after 500ms Start(a)", "after 5s Resend"],
+        &[
+            "save a Staging",
+            "tell a.1 Staging",
+            "warn",
+            "after 5s GiveBack(a)",
+            "after 500ms Start(a)",
+            "after 5s Resend",
+        ],
     );
     for delay in ["1s", "2s", "4s", "8s", "16s", "30s", "30s"] {
         play.check(Input::Timer(Timer::Start(TaskId::new("a"))), &["start a again"]);

@@ -33,6 +33,13 @@ pub(crate) enum Input {
         /// The needed ports that are held.
         taken: Vec<HeldPort>,
     },
+    /// A start was not tried, because the disk takes no record of it.
+    NoRoom {
+        /// Which task.
+        task: TaskId,
+        /// What the disk says.
+        reason: String,
+    },
     /// A task ended, or cannot be waited for.
     Ended {
         /// Which task.
@@ -93,6 +100,8 @@ pub(crate) enum Timer {
     List,
     /// Try again to start this task.
     Start(TaskId),
+    /// Give up the start of this task if nothing was made of it by now.
+    GiveBack(TaskId),
     /// Tell that the start of this task takes long.
     SlowStart(TaskId),
     /// Try again to wait for this task.

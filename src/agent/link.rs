@@ -7,7 +7,7 @@ use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
 use crate::line::{Line, LineReceiver, LineSender, Purpose, Security};
 use crate::protocol::{FromAgent, FromMaster};
@@ -30,8 +30,9 @@ const HEARTBEATS_MISSED_MAX: u32 = 3;
 const SILENCE_MARGIN: Duration = Duration::from_millis(500);
 /// Bounds on the pace that a master may ask for.
 const HEARTBEAT_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
-/// So many failures in a row are told to people, once.
-const FAILURES_TOLD_AT: u32 = 8;
+/// People are told once when nobody has taken this agent for so long, whatever it waits for: an
+/// election is over by then.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// Masters that point at one another without one that leads: wait a little.
 const REDIRECTS_IN_A_ROW_MAX: u32 = 3;
 /// Messages that wait to be sent; beyond it the connection is given up, and with the next
@@ -66,12 +67,29 @@ struct Link {
     failures: u32,
     redirects: u32,
     refusals: u32,
+    /// Since when no leader has this agent.
+    alone_since: Instant,
+    /// Whether people know.
+    is_told: bool,
+    /// What the latest try came to.
+    last: String,
 }
 
 /// Keeps a connection to whichever of `masters` leads, until nobody listens to `events`.
 pub(super) async fn run(masters: Vec<String>, security: Security, events: mpsc::Sender<LinkEvent>) {
     let first = usize::try_from(world::random_u64() % 1024).unwrap_or(0);
-    let mut link = Link { masters, security, events, next: first, failures: 0, redirects: 0, refusals: 0 };
+    let mut link = Link {
+        masters,
+        security,
+        events,
+        next: first,
+        failures: 0,
+        redirects: 0,
+        refusals: 0,
+        alone_since: Instant::now(),
+        is_told: false,
+        last: "no answer".to_owned(),
+    };
     let mut hint = None;
     while !link.events.is_closed() {
         hint = link.try_one(hint).await;
@@ -86,7 +104,8 @@ impl Link {
             sleep(REFUSED_PAUSE_MAX).await;
             return None;
         };
-        let end = match self.security.dial(&address, Purpose::Agent).await {
+        let security = self.security.clone();
+        let end = match self.patiently(security.dial(&address, Purpose::Agent)).await {
             Ok(line) => self.serve(line, &address).await,
             Err(error) => End::Lost(error),
         };
@@ -132,6 +151,7 @@ impl Link {
 
     /// A pause that doubles from refusal to refusal.
     fn refused_pause(&mut self) -> Duration {
+        self.is_told = true;
         let pause = REFUSED_PAUSE.saturating_mul(1 << self.refusals.min(8)).min(REFUSED_PAUSE_MAX);
         self.refusals = self.refusals.saturating_add(1);
         pause
@@ -141,17 +161,33 @@ impl Link {
     async fn pause(&mut self, why: &str) {
         let full = REDIAL_AFTER.saturating_mul(1 << self.failures.min(8)).min(REDIAL_AFTER_MAX);
         self.failures = self.failures.saturating_add(1);
-        if self.failures == FAILURES_TOLD_AT {
-            let masters = self.masters.join(",");
-            tracing::warn!(
-                masters,
-                last = why,
-                "no master takes this agent for the moment; tasks run on. Do they run, is --masters right, \
-                 and were they given a cluster secret that this agent was not?"
-            );
-        }
+        why.clone_into(&mut self.last);
         let half = u64::try_from(full.as_micros() / 2).unwrap_or(u64::MAX).max(1);
-        sleep(full / 2 + Duration::from_micros(world::random_u64() % half)).await;
+        self.patiently(sleep(full / 2 + Duration::from_micros(world::random_u64() % half))).await;
+    }
+
+    /// Awaits one step on the way to a leader, and tells people meanwhile when that is due.
+    async fn patiently<T>(&mut self, step: impl Future<Output = T>) -> T {
+        tokio::pin!(step);
+        if !self.is_told {
+            tokio::select! {
+                biased;
+                done = &mut step => return done,
+                () = sleep_until(self.alone_since + TOLD_AFTER) => self.tell(),
+            }
+        }
+        step.await
+    }
+
+    fn tell(&mut self) {
+        self.is_told = true;
+        let masters = self.masters.join(",");
+        tracing::warn!(
+            masters,
+            last = self.last,
+            "no master takes this agent for the moment; tasks run on. Do they run, is --masters right, \
+             and were they given a cluster secret that this agent was not?"
+        );
     }
 
     async fn serve(&mut self, line: Line, address: &str) -> End {
@@ -161,11 +197,13 @@ impl Link {
         }
         let (sender, receiver) = line.split();
         let mut session = Session { events: self.events.clone(), sender, receiver, out };
-        let end = match session.begin().await {
+        let end = match self.patiently(session.begin()).await {
             Ok(heartbeat) => {
                 tracing::info!(leader = address, "registered with the leader");
                 (self.failures, self.redirects, self.refusals) = (0, 0, 0);
-                session.go_on(heartbeat).await
+                let end = session.go_on(heartbeat).await;
+                (self.alone_since, self.is_told) = (Instant::now(), false);
+                end
             }
             Err(end) => end,
         };

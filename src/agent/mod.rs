@@ -16,6 +16,7 @@ pub mod driver;
 mod effect;
 mod exit_text;
 mod fences;
+mod full_disk;
 mod health;
 #[cfg(all(test, not(feature = "sim")))]
 mod health_tests;
@@ -27,6 +28,7 @@ mod known_process;
 mod link;
 mod perform;
 mod record;
+mod reserve;
 #[cfg(not(feature = "sim"))]
 pub mod resources;
 mod routes;
@@ -37,6 +39,7 @@ mod runtime_tests;
 mod sealed;
 #[cfg(not(feature = "sim"))]
 pub mod shim;
+mod starting;
 mod tasks;
 mod turn;
 mod verdict;
@@ -187,7 +190,7 @@ impl Agent {
             outbox: None,
             withheld: Vec::new(),
             save_again_at: None,
-            disk_refuses: None,
+            full_disk: None,
             engine_away: None,
         };
         Ok(Self { runtime, view })

@@ -78,9 +78,9 @@ impl Operations {
             let _permit = tokio::select! {
                 biased;
                 () = given_up.cancelled() => {
-                    // An earlier try may have made something.
                     let reason = "the start was given up".to_owned();
-                    return Input::Started { task, result: Err(DriverError::Unavailable { means: timed.means, reason }) };
+                    let error = DriverError::Unavailable { means: timed.means, reason, made_nothing: true };
+                    return Input::Started { task, result: Err(error) };
                 }
                 permit = starts.acquire() => permit,
             };
@@ -94,6 +94,11 @@ impl Operations {
             let result = timed.of(driver.start(&launch, given_up)).await;
             Input::Started { task, result }
         });
+    }
+
+    /// Hands back that a start was not tried.
+    pub(super) fn no_room_to_start(&mut self, task: TaskId, reason: String) {
+        self.spawn(std::future::ready(Input::NoRoom { task, reason }));
     }
 
     pub(super) fn give_up_start(&mut self, task: &TaskId) {

@@ -10,9 +10,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{Checkpoints, Room};
 use super::core::{AgentCore, on_input};
+use super::driver::DriverError;
 use super::effect::{Effect, Input};
+use super::full_disk::{FullDisk, SAVE_AGAIN_AFTER};
 use super::home::AgentHome;
 use super::link::{self, LinkEvent};
 use super::perform::Operations;
@@ -30,10 +32,6 @@ const LINK_EVENTS_MAX: usize = 64;
 /// How often strangers are looked for on our ports, the engine of containers is asked whether it
 /// answers, and the disk tried.
 const LOOKS_AROUND_EVERY: Duration = Duration::from_secs(5);
-/// Pause before a record is written again that the disk did not take.
-const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// How often people are told that the disk still takes nothing.
-const FULL_DISK_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// When the agent ends with its tasks: time beyond the longest grace until it gives up.
 const ENDING_MARGIN: Duration = Duration::from_secs(5);
 /// And time to tell the leader of their ends and to remove what they left, such as containers.
@@ -56,8 +54,8 @@ pub(super) struct Runtime {
     pub(super) withheld: Vec<Effect>,
     /// When those are tried again.
     pub(super) save_again_at: Option<Instant>,
-    /// Since when the disk takes nothing, and when people were told last.
-    pub(super) disk_refuses: Option<(Instant, Instant)>,
+    /// Set while the disk takes nothing.
+    pub(super) full_disk: Option<FullDisk>,
     /// Since when the engine of containers does not answer.
     pub(super) engine_away: Option<Instant>,
 }
@@ -93,7 +91,8 @@ impl Runtime {
                     let among = self.all_ports.minus(&self.core.own_ports());
                     self.operations.look_at_ports(among);
                     self.operations.look_at_engine();
-                    if self.disk_refuses.is_none() {
+                    // What waits is tried more often, and tells as much.
+                    if self.withheld.is_empty() {
                         self.operations.look_at_disk(self.checkpoints.clone());
                     }
                 }
@@ -157,8 +156,19 @@ impl Runtime {
     async fn on_result(&mut self, input: Input) {
         match &input {
             Input::EngineLooked(why) => self.tell_engine(why.as_deref()),
-            // A look that is older than what a record met meanwhile.
-            Input::DiskTried(None) if self.disk_refuses.is_some() => return,
+            Input::DiskTried(None) if self.full_disk.is_some() => {
+                // Otherwise the look is older than what a record met meanwhile.
+                if self.withheld.is_empty() {
+                    self.tell_room();
+                }
+                return;
+            }
+            Input::Started { result: Err(DriverError::Unavailable { .. }), .. }
+                if self.engine_away.is_none() =>
+            {
+                // The sooner the masters know, the less they send here.
+                self.operations.look_at_engine();
+            }
             _ => {}
         }
         self.turn(input).await;
@@ -204,71 +214,27 @@ impl Runtime {
 
     /// Saves first: nothing is told or done before what it rests on is durable. While the
     /// disk takes nothing, only what ends or observes tasks is done.
-    async fn perform(&mut self, effects: Vec<Effect>) {
+    pub(super) async fn perform(&mut self, effects: Vec<Effect>) {
         if self.withheld.is_empty() {
             match self.save(&effects).await {
-                Ok(()) => {
-                    self.tell_room();
+                Ok(has_room) => {
+                    if has_room {
+                        self.tell_room();
+                    }
                     return effects.into_iter().for_each(|effect| self.do_one(effect));
                 }
-                Err(error) => {
-                    self.save_again_at = Some(Instant::now() + SAVE_AGAIN_AFTER);
-                    self.tell_no_room(&error);
-                }
+                Err(error) => self.tell_no_room(&error),
             }
         }
-        for effect in effects {
-            match without_disk(&effect) {
-                WithoutDisk::Now => self.do_one(effect),
-                WithoutDisk::Later => self.withhold(effect),
-                WithoutDisk::Never => {}
-            }
+        self.save_again_at.get_or_insert_with(|| Instant::now() + SAVE_AGAIN_AFTER);
+        for effect in self.save_ends(effects).await {
+            self.do_without_disk(effect);
         }
         self.view.note_withheld(self.withheld.len());
     }
 
-    fn tell_no_room(&mut self, error: &std::io::Error) {
-        let now = Instant::now();
-        let (since, told) = self.disk_refuses.unzip();
-        if since.is_none() {
-            self.operations.tried_disk(Some(self.checkpoints.refusal(error)));
-        }
-        if told.is_none_or(|told| now.duration_since(told) >= FULL_DISK_TOLD_EVERY) {
-            self.disk_refuses = Some((since.unwrap_or(now), now));
-            let path = self.home.path().display().to_string();
-            tracing::error!(
-                %error,
-                path,
-                "the disk takes no records of tasks: what runs goes on, but nothing is started and no news is \
-                 told until it does; make room there"
-            );
-        }
-    }
-
-    fn tell_room(&mut self) {
-        if let Some((since, _)) = self.disk_refuses.take() {
-            self.view.note_withheld(0);
-            self.operations.tried_disk(None);
-            tracing::info!(after = ?since.elapsed(), "the disk takes records of tasks again; what waited is done now");
-        }
-    }
-
-    /// Keeps one effect for later; of a task's records the latest is enough.
-    fn withhold(&mut self, effect: Effect) {
-        if let Effect::Save(record) = &effect {
-            let task = record.task();
-            self.withheld.retain(|earlier| !matches!(earlier, Effect::Save(old) if old.task() == task));
-        }
-        self.withheld.push(effect);
-    }
-
-    async fn save_again(&mut self) {
-        self.save_again_at = None;
-        let effects = std::mem::take(&mut self.withheld);
-        self.perform(effects).await;
-    }
-
-    async fn save(&mut self, effects: &[Effect]) -> std::io::Result<()> {
+    /// Whether the disk was asked for room, and had it.
+    async fn save(&mut self, effects: &[Effect]) -> std::io::Result<bool> {
         let mut records: Vec<TaskRecord> = Vec::new();
         for effect in effects {
             match effect {
@@ -281,7 +247,7 @@ impl Runtime {
             }
         }
         if records.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         let checkpoints = self.checkpoints.clone();
         let (records, result) = world::blocking(move || {
@@ -290,10 +256,10 @@ impl Runtime {
         })
         .await;
         records.iter().for_each(|record| self.view.enter(record));
-        result
+        Ok(result? == Room::Free)
     }
 
-    fn do_one(&mut self, effect: Effect) {
+    pub(super) fn do_one(&mut self, effect: Effect) {
         match effect {
             Effect::SaveFence(_) | Effect::Save(_) => {} // Saved together, before.
             Effect::Forget(task) => {
@@ -323,41 +289,11 @@ impl Runtime {
     }
 
     /// What is not taken is told again: by the timer, or to the next master.
-    fn send(&mut self, message: FromAgent) {
+    pub(super) fn send(&mut self, message: FromAgent) {
         let Some(outbox) = &self.outbox else { return };
         if outbox.try_send(message).is_err() {
             tracing::warn!("the master takes no more messages; leaving it");
             self.outbox = None;
         }
-    }
-}
-
-/// What becomes of an effect while the disk takes no records.
-enum WithoutDisk {
-    Now,
-    Later,
-    Never,
-}
-
-fn without_disk(effect: &Effect) -> WithoutDisk {
-    match effect {
-        Effect::SaveFence(_)
-        | Effect::Save(_)
-        | Effect::Forget(_)
-        | Effect::Start { .. }
-        | Effect::Remove(_) => WithoutDisk::Later,
-        // The core says it again until it is acknowledged.
-        Effect::Send(FromAgent::Status { .. }) => WithoutDisk::Never,
-        // The agent stays registered, and so its tasks are not taken for lost.
-        Effect::Send(_)
-        | Effect::Disconnect(_)
-        | Effect::GiveUpStart(_)
-        | Effect::Wait(_)
-        | Effect::Stop { .. }
-        | Effect::List
-        | Effect::StartChecks { .. }
-        | Effect::StopChecks(_)
-        | Effect::After { .. }
-        | Effect::Warn(_) => WithoutDisk::Now,
     }
 }

@@ -505,3 +505,22 @@ async fn an_engine_that_does_not_answer_is_told_until_it_does() {
     session.hears_hindrances(Hindrances::is_empty).await;
     agent.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_task_given_as_its_engine_went_away_is_given_back_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let machine = FakeMachine::new();
+    let mut master = Master::new().await;
+    let agent = an_agent(dir.path(), vec![master.address()], &machine, &USUAL);
+    let mut session = master.welcome().await;
+    session.hears_hindrances(Hindrances::is_empty).await;
+    machine.set_away(true);
+    master.run(&mut session, "a", "serve").await;
+    let failed = session.hears("a", TaskState::Failed).await;
+    assert!(failed.status.message.contains("fake, which does not answer"), "{}", failed.status.message);
+    master.acknowledge(&mut session, &failed).await;
+    machine.set_away(false);
+    agent.forgets_everything().await;
+    assert_eq!(machine.starts(&TaskId::new("a")), 0);
+    agent.end().await;
+}

@@ -1,14 +1,15 @@
 //! The life of one task on its agent: started once, told to stop by name, ended, forgotten.
 //!
 //! Pure part of `core`. A [`Task`] is the record that disk keeps and what only this run
-//! of the agent knows: which operations are under way.
+//! of the agent knows: which operations are under way. Its start is in `starting`.
 
 use std::time::Duration;
 
-use super::driver::{DriverError, Ended, Started};
-use super::effect::{Effect, HeldPort, Timer};
+use super::driver::{DriverError, Ended};
+use super::effect::{Effect, Timer};
 use super::exit_text;
 use super::record::{StopAsked, TaskRecord};
+use super::starting::Patience;
 use super::turn::{Turn, next_status};
 use super::verdict::{self, Probe};
 use crate::domain::{Exit, TaskState};
@@ -17,28 +18,48 @@ use crate::domain::{Exit, TaskState};
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// Longest pause between tries: drivers come back when people mend them.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
-/// A start that takes longer is told to the masters: most likely an image is pulled.
-const SLOW_START_AFTER: Duration = Duration::from_secs(1);
-/// Tries to remove what a task left; then it stays and people are told. About five minutes.
+/// Tries to remove what a task left; then it stays and people are told. About five minutes. Means
+/// that are away are waited for instead: they know what there is to remove.
 const REMOVE_TRIES_MAX: u32 = 15;
 
 pub(super) struct Task {
     pub(super) record: TaskRecord,
     /// A start is under way.
-    starts: bool,
+    pub(super) starts: bool,
+    /// Something of it may be there, though no start has succeeded. Only who is sure that nothing
+    /// was ever made may say otherwise.
+    pub(super) may_exist: bool,
+    /// How long its start is waited for.
+    pub(super) patience: Patience,
+    /// A time to try its start again was asked for.
+    pub(super) starts_later: bool,
     /// Somebody waits for its end.
     waits: bool,
     /// A stop is being passed on.
     stops: bool,
+    /// A time to pass it on again was asked for.
+    stops_later: bool,
     /// What it left is being removed.
     removes: bool,
     /// Tries in a row that a driver did not answer.
-    tries: u32,
+    pub(super) tries: u32,
 }
 
 impl Task {
+    /// A task of which an earlier run of the agent may have made something.
     pub(super) fn of(record: TaskRecord) -> Self {
-        Self { record, starts: false, waits: false, stops: false, removes: false, tries: 0 }
+        Self {
+            record,
+            starts: false,
+            may_exist: true,
+            patience: Patience::Fresh,
+            starts_later: false,
+            waits: false,
+            stops: false,
+            stops_later: false,
+            removes: false,
+            tries: 0,
+        }
     }
 
     /// Takes the task up again after the agent's process began anew.
@@ -61,88 +82,6 @@ impl Task {
         self.wait(turn);
     }
 
-    pub(super) fn start(&mut self, check_ports: bool, turn: &mut Turn) {
-        self.starts = true;
-        turn.changed(self.record.task());
-        turn.then.push(Effect::Start { launch: Box::new(self.record.launch.clone()), check_ports });
-        turn.after(SLOW_START_AFTER, Timer::SlowStart(self.record.task().clone()));
-    }
-
-    pub(super) fn start_again(&mut self, is_ending: bool, turn: &mut Turn) {
-        let is_due = self.record.handle.is_none() && self.record.stop.is_none() && !self.record.is_ended();
-        if is_due && !self.starts && !is_ending {
-            self.starts = true;
-            let launch = Box::new(self.record.launch.clone());
-            turn.then.push(Effect::Start { launch, check_ports: false });
-        }
-    }
-
-    pub(super) fn tell_slow_start(&mut self, turn: &mut Turn) {
-        if self.starts && self.record.status.state == TaskState::Staging {
-            self.tell(TaskState::Starting, "the start is under way; an image may have to be pulled", turn);
-        }
-    }
-
-    pub(super) fn on_started(&mut self, result: Result<Started, DriverError>, turn: &mut Turn) {
-        self.starts = false;
-        if self.record.is_ended() {
-            return;
-        }
-        match result {
-            Ok(started) => self.come_up(started, turn),
-            Err(DriverError::Unavailable { means, reason }) => {
-                if self.record.stop.is_some() {
-                    self.stop_again(turn);
-                    return self.wait(turn);
-                }
-                let text = format!("waiting for {means}, which does not answer: {reason}");
-                if self.record.status.message != text {
-                    turn.warn(format!("cannot start task {} yet: {text}", self.record.task()));
-                    self.tell(self.record.status.state, &text, turn);
-                }
-                let delay = self.next_delay();
-                turn.after(delay, Timer::Start(self.record.task().clone()));
-            }
-            Err(_) if self.record.stop.is_some() => self.end_stopped(None, turn),
-            Err(error) => self.end(TaskState::Failed, &error.to_string(), None, turn),
-        }
-    }
-
-    fn come_up(&mut self, started: Started, turn: &mut Turn) {
-        self.tries = 0;
-        self.record.handle = Some(started.handle);
-        self.record.running_since = Some(turn.now);
-        self.record.status.ip_addresses = started.ip_addresses;
-        if self.record.stop.is_some() {
-            turn.changed(self.record.task());
-            self.stop_again(turn);
-        } else {
-            self.tell(TaskState::Running, "", turn);
-            self.start_checks(true, turn);
-        }
-        self.wait(turn);
-    }
-
-    pub(super) fn on_ports_taken(&mut self, taken: &[HeldPort], turn: &mut Turn) {
-        self.starts = false;
-        if self.record.is_ended() {
-            return;
-        }
-        if self.record.stop.is_some() {
-            return self.end_stopped(None, turn);
-        }
-        let one = |held: &HeldPort| match &held.holder {
-            Some(holder) => format!("{} (by {holder})", held.port),
-            None => held.port.to_string(),
-        };
-        let ports: Vec<String> = taken.iter().map(one).collect();
-        let text = format!(
-            "host port {} is held by another program on this machine; free it, or ask for another port",
-            ports.join(", ")
-        );
-        self.end(TaskState::Failed, &text, None, turn);
-    }
-
     /// Tells that it will be stopped, then stops it; once.
     pub(super) fn ask_stop(&mut self, why: StopAsked, turn: &mut Turn) {
         if self.record.is_ended() || self.record.stop.is_some() {
@@ -159,8 +98,18 @@ impl Task {
         if self.starts {
             return turn.then.push(Effect::GiveUpStart(self.record.task().clone()));
         }
+        if !self.has_begun() {
+            return self.end_stopped(None, turn);
+        }
         self.stop_again(turn);
         self.wait(turn);
+    }
+
+    /// The time to pass a stop on again has come.
+    pub(super) fn retry_stop(&mut self, turn: &mut Turn) {
+        if std::mem::take(&mut self.stops_later) {
+            self.stop_again(turn);
+        }
     }
 
     pub(super) fn stop_again(&mut self, turn: &mut Turn) {
@@ -180,6 +129,7 @@ impl Task {
             Err(error) => {
                 let task = self.record.task().clone();
                 turn.then.push(Effect::Warn(format!("cannot stop task {task} yet: {error}")));
+                self.stops_later = true;
                 let delay = self.next_delay();
                 turn.after(delay, Timer::Stop(task));
             }
@@ -251,7 +201,7 @@ impl Task {
         turn.tell(self.record.tell(crate::domain::TaskStatus { exit, ..status }));
     }
 
-    fn end_stopped(&mut self, exit: Option<Exit>, turn: &mut Turn) {
+    pub(super) fn end_stopped(&mut self, exit: Option<Exit>, turn: &mut Turn) {
         let text = self.record.stop.as_ref().map(StopAsked::message).unwrap_or_default();
         self.end(TaskState::Killed, &text, exit, turn);
     }
@@ -279,6 +229,9 @@ impl Task {
             return true;
         }
         let task = self.record.task().clone();
+        if matches!(error, DriverError::Unavailable { .. }) {
+            self.tries = self.tries.min(REMOVE_TRIES_MAX / 2);
+        }
         if self.tries >= REMOVE_TRIES_MAX {
             let text = format!("what task {task} left behind stays: {error}; remove it by hand");
             turn.then.push(Effect::Warn(text));
@@ -289,12 +242,12 @@ impl Task {
         false
     }
 
-    fn tell(&mut self, state: TaskState, text: &str, turn: &mut Turn) {
+    pub(super) fn tell(&mut self, state: TaskState, text: &str, turn: &mut Turn) {
         let status = next_status(&self.record.status, state, turn.now, text);
         turn.tell(self.record.tell(status));
     }
 
-    fn start_checks(&self, is_new: bool, turn: &mut Turn) {
+    pub(super) fn start_checks(&self, is_new: bool, turn: &mut Turn) {
         if self.has_checks() {
             let checks = verdict::executed(&self.record.launch.health_checks);
             let handle = self.record.handle_or_name();
@@ -306,7 +259,7 @@ impl Task {
         !self.record.launch.health_checks.is_empty()
     }
 
-    fn next_delay(&mut self) -> Duration {
+    pub(super) fn next_delay(&mut self) -> Duration {
         let delay = RETRY_AFTER.saturating_mul(1 << self.tries.min(6)).min(RETRY_AFTER_MAX);
         self.tries = self.tries.saturating_add(1);
         delay

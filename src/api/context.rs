@@ -85,7 +85,20 @@ impl Context {
 
     /// Whether this master can do its work; otherwise why not, for people.
     pub fn missing(&self) -> Option<String> {
-        self.ready.missing().or_else(|| self.members.outside()).or_else(|| self.members.unheard())
+        let missing = self.ready.missing().or_else(|| self.members.outside());
+        missing.or_else(|| self.members.unheard()).or_else(|| self.leaderless())
+    }
+
+    /// Why neither this master nor one that it hears could answer now.
+    fn leaderless(&self) -> Option<String> {
+        let known = self.leadership();
+        let why = match &known.leader {
+            _ if known.leads => return None,
+            Some(leader) if leader.node != self.me.node => return None,
+            Some(_) => "This master was elected but hears from no majority of masters.",
+            None => "This master hears of no leader: none is elected at the moment, or it is cut off.",
+        };
+        Some(format!("{why} Look at the other masters; stale=true shows what this one has."))
     }
 }
 

@@ -251,6 +251,20 @@ async fn replaced(context: &Context, leader: &Master) {
     }
 }
 
+/// Comes once nobody has led for [`LEADER_WAIT`], as far as this master hears.
+async fn leaderless(context: &Context) {
+    let mut watch = context.leadership_watch();
+    loop {
+        if watch.wait_for(|known| known.leader.is_none()).await.is_err() {
+            return std::future::pending().await;
+        }
+        let found = watch.wait_for(|known| known.leader.is_some());
+        if tokio::time::timeout(LEADER_WAIT, found).await.is_err() {
+            return;
+        }
+    }
+}
+
 async fn forward(
     context: &Context,
     leader: &Leader,
@@ -266,6 +280,10 @@ async fn forward(
         biased;
         answer = sender.send_request(outgoing) => answer.map_err(|_| Unanswered::Lost)?,
         () = deposed => return Err(Unanswered::Lost),
+        () = leaderless(context) => {
+            let message = "The leader fell silent and no other one came; the request may or may not have happened.";
+            return Err(Unanswered::For(bad_gateway(message)));
+        }
         () = tokio::time::sleep(ANSWER_TIMEOUT) => {
             let message = format!(
                 "The leader did not answer within {} s; the request may or may not have happened.",

@@ -15,6 +15,8 @@ const IDENTITY: &str = "identity.json";
 pub(super) struct DataDir {
     /// This master's id, for ever.
     pub(super) node: u64,
+    /// What else is remembered beside the id.
+    pub(super) identity: Identity,
     /// Holds the directory for this process while open.
     pub(super) lock: Option<fs::File>,
     /// Where log segments lie.
@@ -24,9 +26,38 @@ pub(super) struct DataDir {
 }
 
 /// A fixed name in the directory; readable, since people look for it after accidents.
-#[derive(Serialize, Deserialize)]
-struct Identity {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Known {
     node: u64,
+    /// The log has recorded something, so that an empty one is a lost one.
+    #[serde(default)]
+    has_log: bool,
+}
+
+/// What a master remembers of itself outside its log.
+#[derive(Clone, Debug)]
+pub(super) struct Identity {
+    path: PathBuf,
+    known: Known,
+}
+
+impl Identity {
+    /// Whether the log has recorded something before.
+    pub(super) fn has_log(&self) -> bool {
+        self.known.has_log
+    }
+
+    /// Remembers that the log has recorded something. Only once that is durable: a log that
+    /// lost what was never promised must not look like a damaged one.
+    pub(super) fn note_log(mut self) -> io::Result<()> {
+        self.known.has_log = true;
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let text = serde_json::to_vec(&self.known).map_err(io::Error::other)?;
+        fs::write_atomic(&self.path, &text)
+    }
 }
 
 /// Creates the directory where needed, takes it, and reads or mints the identity.
@@ -41,30 +72,29 @@ pub(super) fn open(dir: &Path) -> Result<DataDir, StartError> {
     fs::create_private_dir(&log).map_err(io_error)?;
     fs::create_private_dir(&snapshots).map_err(io_error)?;
     let lock = take(dir)?;
-    let node = identity(dir)?;
+    let identity = identity(dir)?;
     fs::sync_dir(dir).map_err(io_error)?;
     if let Some(parent) = dir.parent().filter(|parent| fs::exists(parent)) {
         fs::sync_dir(parent).map_err(io_error)?;
     }
-    Ok(DataDir { node, lock, log, snapshots })
+    Ok(DataDir { node: identity.known.node, identity, lock, log, snapshots })
 }
 
-fn identity(dir: &Path) -> Result<u64, StartError> {
+fn identity(dir: &Path) -> Result<Identity, StartError> {
     let io_error = |source| StartError::DataDir { dir: dir.to_owned(), source };
     let path = dir.join(IDENTITY);
     if fs::exists(&path) {
         let bytes = fs::read(&path).map_err(io_error)?;
-        let identity: Result<Identity, _> = serde_json::from_slice(&bytes);
-        return match identity {
-            Ok(identity) => Ok(identity.node),
+        return match serde_json::from_slice(&bytes) {
+            Ok(known) => Ok(Identity { path, known }),
             Err(error) => Err(StartError::Identity { path, reason: error.to_string() }),
         };
     }
     // 53 bits, so that every JSON reader keeps them; never 0.
     let node = (world::random_u64() >> 11).max(1);
-    let written = serde_json::to_vec(&Identity { node }).map_err(io::Error::other);
-    written.and_then(|text| fs::write_atomic(&path, &text)).map_err(io_error)?;
-    Ok(node)
+    let identity = Identity { path, known: Known { node, has_log: false } };
+    identity.write().map_err(io_error)?;
+    Ok(identity)
 }
 
 #[cfg(not(feature = "sim"))]

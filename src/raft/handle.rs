@@ -14,6 +14,7 @@ use tracing::{info, warn};
 use super::address_book::AddressBook;
 use super::greeter::{self, Greeter};
 use super::introduction::Introduction;
+use super::last_word::LastWord;
 use super::leadership::Watcher;
 use super::log_store::{LogReader, LogStore};
 use super::membership::Membership;
@@ -68,6 +69,7 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     let machine = StateMachine::open(snapshots.clone(), Arc::clone(&published)).map_err(snapshot_error)?;
     let (log, log_closed) =
         log_store::LogStore::open(&dir.log, settings.segment_bytes, Arc::clone(&counters), dir.lock)?;
+    let log = log.known_to(dir.identity, &dir.log)?;
     let entries = log.reader();
     let book = Arc::new(AddressBook::default());
     let peers = Peers { book: Arc::clone(&book), security: settings.security.clone() };
@@ -80,7 +82,8 @@ pub async fn start(settings: RaftSettings, clock: Arc<dyn Clock>) -> Result<Raft
     book.note(&me.hello().await);
     let security = settings.security.clone();
     let hearsay = watch::Sender::default();
-    let server = Server { me, book, hearsay, snapshots, security };
+    let last_word = Arc::new(LastWord::new());
+    let server = Server { me, book, hearsay, last_word, snapshots, security };
     head_start(&server, &settings).await;
     let parts = Parts { published, counters, standing, leadership, entries, log_closed };
     Ok(assemble(server, settings, clock, parts))
@@ -131,6 +134,7 @@ fn assemble(server: Server, settings: RaftSettings, clock: Arc<dyn Clock>, parts
         leadership,
         standing,
         hearsay: server.hearsay.subscribe(),
+        last_word: Arc::clone(&server.last_word),
         failed,
     };
     let greeter = Greeter {

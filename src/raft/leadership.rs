@@ -1,4 +1,5 @@
-//! Tells who leads, and stops saying that we do when the quorum is silent.
+//! Tells who leads, and stops saying that we do when the quorum is silent, or that another
+//! does who is silent.
 //!
 //! openraft keeps a leader that lost its quorum; its agents would be told things that
 //! another leader contradicts. So a look at the latest acknowledgement decides, as often
@@ -16,6 +17,7 @@ use tokio::time::sleep;
 
 use super::address_book::AddressBook;
 use super::introduction::count_of;
+use super::last_word::LastWord;
 use super::log_store::LogReader;
 use super::messages::LeaderRecord;
 use super::standing::{Hearsay, OwnKnowledge, Standing};
@@ -52,6 +54,8 @@ pub(crate) struct Watcher {
     pub(crate) standing: watch::Sender<Standing>,
     /// What the others have told.
     pub(crate) hearsay: watch::Receiver<Hearsay>,
+    /// When a leader wrote to us last.
+    pub(crate) last_word: Arc<LastWord>,
     pub(crate) failed: watch::Sender<Option<String>>,
 }
 
@@ -70,8 +74,8 @@ impl Watcher {
             let leads = self.leads(&now);
             self.note_standing(&now, leads);
             let told = self.leadership(&now, leads);
-            // Only the quorum's silence changes anything that no change of the metrics tells.
-            let next_look = if told.leads { self.left_of_lease(&now) } else { LOOK_AT_LEAST };
+            // Only silence changes anything that no change of the metrics tells.
+            let next_look = if told.leads { self.left_of_lease(&now) } else { self.left_of_patience() };
             self.say(told);
             small = self.snapshot_when_large(small).await;
             let snapshot = now.snapshot.map(|last| last.index);
@@ -87,6 +91,7 @@ impl Watcher {
                     }
                 }
                 Ok(()) = self.hearsay.changed() => {}
+                () = self.last_word.came() => {}
                 () = sleep(next_look) => {}
             }
         }
@@ -151,8 +156,9 @@ impl Watcher {
             let leader = Some(Master { node, http: at.http, cluster: at.cluster });
             return Leadership { term: term.max(now.current_term), leads, leader };
         }
-        // A disk remembers who led when it was written.
-        let leader = now.current_leader.filter(|node| *node == self.node || hearsay.from_leader);
+        // A disk remembers who led when it was written, and openraft who led before it froze.
+        let is_heard = hearsay.from_leader && self.last_word.left().is_some();
+        let leader = now.current_leader.filter(|node| *node == self.node || is_heard);
         let leader = leader.and_then(|node| self.master(now, node));
         Leadership { term: now.current_term, leads, leader }
     }
@@ -173,6 +179,11 @@ impl Watcher {
     fn left_of_lease(&self, now: &RaftMetrics<TypeConfig>) -> Duration {
         let acknowledged = now.last_quorum_acked.as_ref().filter(|_| !self.is_alone(now));
         acknowledged.map_or(LOOK_AT_LEAST, |at| self.lease.saturating_sub(at.elapsed()) + AFTER_LEASE)
+    }
+
+    /// Until a leader will have been silent for too long.
+    fn left_of_patience(&self) -> Duration {
+        self.last_word.left().map_or(LOOK_AT_LEAST, |left| (left + AFTER_LEASE).min(LOOK_AT_LEAST))
     }
 
     fn is_alone(&self, now: &RaftMetrics<TypeConfig>) -> bool {

@@ -13,7 +13,9 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::oneshot;
 
+use super::data_dir::Identity;
 use super::mirror::{self, EntryRecord};
+use super::snapshots::aside;
 use super::stats::Counters;
 use super::types::{Entry, LogId, TypeConfig, Vote};
 use super::wal::Record;
@@ -82,6 +84,8 @@ pub(crate) struct LogStore {
     reader: LogReader,
     appender: Appender,
     counters: Arc<Counters>,
+    /// Has to hear of the first thing that is recorded.
+    unaware: Option<Identity>,
 }
 
 impl LogStore {
@@ -109,9 +113,35 @@ impl LogStore {
         };
         let entries = std::mem::take(&mut found.entries);
         memory.keep(entries.into_iter().map(|(index, record)| (index, record.into())).collect());
-        let store = Self { reader: LogReader { memory: Arc::new(Mutex::new(memory)) }, appender, counters };
+        let store = Self {
+            reader: LogReader { memory: Arc::new(Mutex::new(memory)) },
+            appender,
+            counters,
+            unaware: None,
+        };
         store.count();
         Ok((store, ended))
+    }
+
+    /// Lets `identity` remember that there is a log in `dir`, from the moment there is one.
+    ///
+    /// # Errors
+    /// [`LogError::Lost`] when it remembers one and there is none.
+    pub(crate) fn known_to(mut self, identity: Identity, dir: &Path) -> Result<Self, LogError> {
+        match (identity.has_log(), self.is_empty()) {
+            (true, true) => return Err(LogError::Lost { path: dir.to_owned() }),
+            (true, false) => {}
+            (false, true) => self.unaware = Some(identity),
+            (false, false) => {
+                identity.note_log().map_err(|source| LogError::Io { path: dir.to_owned(), source })?;
+            }
+        }
+        Ok(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        let memory = self.reader.memory();
+        memory.vote.is_none() && memory.purged.is_none() && memory.entries.is_empty()
     }
 
     /// Reads entries beside openraft.
@@ -199,7 +229,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         self.reader.memory().vote = Some(*vote);
-        self.record_durably(Record::Vote((*vote).into())).await
+        self.record_durably(Record::Vote((*vote).into())).await?;
+        // Whoever takes part in anything has voted, or taken up a leader's vote, before.
+        match self.unaware.take() {
+            Some(identity) => aside(move || identity.note_log()).await,
+            None => Ok(()),
+        }
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {

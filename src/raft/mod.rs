@@ -9,6 +9,7 @@ mod data_dir;
 mod greeter;
 mod handle;
 mod introduction;
+mod last_word;
 mod leadership;
 mod log_store;
 mod membership;

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 
 use super::address_book::AddressBook;
 use super::introduction::Introduction;
+use super::last_word::LastWord;
 use super::messages::{Answer, AppendAsk, AppendReply, Ask, Hello, Reply, Request};
 use super::mirror::SnapshotMetaRecord;
 use super::snapshots::{SnapshotFile, Snapshots, aside};
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) me: Introduction,
     pub(crate) book: Arc<AddressBook>,
     pub(crate) hearsay: watch::Sender<Hearsay>,
+    pub(crate) last_word: Arc<LastWord>,
     pub(crate) snapshots: Snapshots,
     pub(crate) security: Security,
 }
@@ -93,6 +95,7 @@ impl Server {
     /// Notes that a leader that still counts wrote to us.
     fn note_leader(&self, result: &StreamAppendResult<TypeConfig>) {
         if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+            self.last_word.note();
             self.hearsay.send_if_modified(|known| !std::mem::replace(&mut known.from_leader, true));
         }
     }

@@ -275,6 +275,43 @@ fn a_data_directory_serves_one_at_a_time_and_remembers_who_it_is() {
     assert_eq!(data_dir::open(dir.path()).unwrap().node, node);
 }
 
+#[tokio::test]
+async fn a_log_that_was_there_and_is_gone_is_damage_and_a_new_one_is_not() {
+    let dir = TempDir::new().unwrap();
+    let open = || {
+        let found = data_dir::open(dir.path()).unwrap();
+        let counters = Arc::new(Counters::default());
+        let (log, closed) = LogStore::open(&found.log, SEGMENT_BYTES, counters, found.lock).unwrap();
+        (log.known_to(found.identity, &found.log), closed)
+    };
+    let node = data_dir::open(dir.path()).unwrap().node;
+    // As earlier versions wrote it.
+    std::fs::write(dir.path().join("identity.json"), format!(r#"{{"node":{node}}}"#)).unwrap();
+    for _ in 0..2 {
+        let (log, closed) = open();
+        drop(log.unwrap());
+        let _ended = closed.await;
+    }
+    let (log, closed) = open();
+    let mut log = log.unwrap();
+    log.save_vote(&vote(1, node)).await.unwrap();
+    drop(log);
+    let _ended = closed.await;
+    let (log, closed) = open();
+    drop(log.unwrap());
+    let _ended = closed.await;
+    for segment in std::fs::read_dir(dir.path().join("log")).unwrap() {
+        std::fs::write(segment.unwrap().path(), b"").unwrap();
+    }
+    for _ in 0..2 {
+        let (log, closed) = open();
+        let Err(error) = log else { panic!("a lost log was taken for a new one") };
+        assert!(error.to_string().contains("missing or empty"), "{error}");
+        let _ended = closed.await;
+    }
+    assert_eq!(data_dir::open(dir.path()).unwrap().node, node);
+}
+
 #[test]
 fn limits_fit_into_each_other() {
     // One proposal, and one batch beside it, must fit a frame.

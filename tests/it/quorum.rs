@@ -192,6 +192,24 @@ async fn a_master_alone_leads_at_once_and_again_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_master_alone_whose_log_vanished_founds_no_second_quorum() {
+    let dir = TempDir::new().unwrap();
+    let listener = a_listener().await;
+    let address = listener.local_addr().unwrap().to_string();
+    let master = Master::start(dir.path(), listener, std::slice::from_ref(&address)).await;
+    eventually("it leads", || master.leads()).await;
+    master.raft.store().propose(register("agent"), None).await.unwrap();
+    master.stop().await;
+    for segment in std::fs::read_dir(dir.path().join("log")).unwrap() {
+        std::fs::remove_file(segment.unwrap().path()).unwrap();
+    }
+    let settings =
+        RaftSettings::new(dir.path().to_owned(), vec![address.clone()], address, "http".to_owned());
+    let Err(error) = raft::start(settings, Arc::new(SystemClock)).await else { panic!("it started") };
+    assert!(error.to_string().contains("missing or empty"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn writes_reach_all_and_go_on_without_the_leader() {
     let disks = Disks::new();
     let mut masters = disks.start().await;
@@ -309,6 +327,33 @@ async fn a_leader_cut_from_its_quorum_says_so() {
     sleep(Duration::from_millis(500)).await;
     assert!(!cut.leads());
     cut.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_survivor_of_three_knows_of_no_leader_until_it_hears_one() {
+    let disks = Disks::new();
+    let mut masters = disks.start().await;
+    write(&masters, "agent").await;
+    let at = leader(&masters).await;
+    let survivor = masters.remove((at + 1) % 3);
+    eventually("the others lead it", || survivor.leadership().leader.is_some()).await;
+    let gone = masters.remove(0);
+    let (address, dir) = (gone.address.clone(), gone.raft.node());
+    let all = [addresses(&masters), vec![address.clone(), survivor.address.clone()]].concat();
+    gone.stop().await;
+    stop_all(masters).await;
+    eventually("it hears nobody", || survivor.leadership().leader.is_none()).await;
+    let disk = disks.0.iter().find(|disk| {
+        let text = std::fs::read_to_string(disk.path().join("identity.json")).unwrap();
+        text.contains(&dir.to_string())
+    });
+    let listener = TcpListener::bind(&address).await.unwrap();
+    let back = Master::start(disk.unwrap().path(), listener, &all).await;
+    eventually("one of the two leads", || {
+        [&survivor, &back].iter().all(|one| one.leadership().leader.is_some())
+    })
+    .await;
+    stop_all(vec![survivor, back]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -238,7 +238,8 @@ impl FakeMachine {
 impl Inner {
     fn present(&self) -> Result<(), DriverError> {
         if self.away {
-            return Err(DriverError::Unavailable { means: "fake", reason: "told to be away".to_owned() });
+            let reason = "told to be away".to_owned();
+            return Err(DriverError::Unavailable { means: "fake", reason, made_nothing: true });
         }
         Ok(())
     }

@@ -128,6 +128,9 @@ pub enum DriverError {
         means: &'static str,
         /// What they said.
         reason: String,
+        /// This very call certainly made nothing, such as when nobody was there to hear it. Earlier
+        /// calls may have. When in doubt it is false.
+        made_nothing: bool,
     },
     /// The task is not there and nothing tells how it ended.
     #[error("task is not there")]

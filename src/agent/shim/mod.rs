@@ -93,6 +93,7 @@ fn run(dir: &Path) -> Result<(), String> {
     }
     let launch: Launch = records::read(dir, records::LAUNCH)
         .ok_or_else(|| format!("{} is not a readable launch file", dir.join(records::LAUNCH).display()))?;
+    records::take_room(dir);
     match spawn(dir, &launch) {
         Ok(child) => attend(dir, &launch, child),
         Err(message) => finish(dir, &launch, false, Ended { message, ..never() }),
@@ -256,7 +257,7 @@ fn tail(path: &Path) -> io::Result<Vec<u8>> {
 /// Writes down the end; the last act, so that everything is over once it can be read.
 fn finish(dir: &Path, launch: &Launch, started: bool, ended: Ended) -> Result<(), String> {
     launch.cgroups.remove();
-    records::write(dir, records::EXIT, &Exit { started, ended })
+    records::write_end(dir, &Exit { started, ended })
         .map_err(|error| format!("cannot write to {}: {error}", dir.display()))
 }
 

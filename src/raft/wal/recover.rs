@@ -38,6 +38,18 @@ pub enum LogError {
         /// What is wrong.
         reason: String,
     },
+    /// There is none, and there was one.
+    #[error(
+        "read the log in '{}': it is missing or empty, though this master has taken part in a quorum; the disk \
+         lost recorded data: if other masters are left, move this data directory away, start the master with \
+         an empty one and replace the old member by the new one; if it was the only one, bring its log back \
+         from a backup, or move the directory away to begin anew",
+        path.display()
+    )]
+    Lost {
+        /// Directory of the log.
+        path: PathBuf,
+    },
 }
 
 /// What a log directory says.

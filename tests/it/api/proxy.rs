@@ -332,6 +332,44 @@ async fn a_leader_that_falls_silent_is_given_up_when_another_one_leads() {
     answer.expect_status(502);
 }
 
+#[tokio::test]
+async fn a_leader_that_falls_silent_is_given_up_when_nobody_leads() {
+    let (listener, address) = impostor().await;
+    let standby = standby_of(&address).await;
+    for request in [get("/v2/apps"), post("/v2/apps", &json!({"id": "/a", "cmd": "x"}))] {
+        let asking = platformd::world::spawn({
+            let standby = standby.address.clone();
+            async move { ask(&standby, request).await }
+        });
+        let (_silent, _) = listener.accept().await.unwrap();
+        let nobody = Leadership { term: 1, leads: false, leader: None };
+        let before = standby.bench.store.leadership.send_replace(nobody);
+        let began = tokio::time::Instant::now();
+        let answer = asking.await.unwrap().expect_status(502);
+        assert!(answer.text.contains("fell silent"), "{}", answer.text);
+        assert!(began.elapsed() >= LEADER_WAIT && began.elapsed() < 2 * LEADER_WAIT);
+        standby.bench.store.leadership.send_replace(before);
+    }
+}
+
+#[tokio::test]
+async fn a_leader_that_is_heard_again_goes_on_with_what_it_was_given() {
+    let (listener, address) = impostor().await;
+    let standby = standby_of(&address).await;
+    let asking = platformd::world::spawn({
+        let standby = standby.address.clone();
+        async move { ask(&standby, get("/v2/apps")).await }
+    });
+    let (mut slow, _) = listener.accept().await.unwrap();
+    let nobody = Leadership { term: 1, leads: false, leader: None };
+    let before = standby.bench.store.leadership.send_replace(nobody);
+    tokio::time::sleep(LEADER_WAIT / 4).await;
+    standby.bench.store.leadership.send_replace(before);
+    tokio::time::sleep(LEADER_WAIT).await;
+    slow.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.unwrap();
+    asking.await.unwrap().expect_status(200);
+}
+
 /// A listener that accepts nobody any more: its queue is full.
 async fn deaf() -> (TcpListener, Vec<TcpStream>, String) {
     let socket = TcpSocket::new_v4().unwrap();
@@ -411,4 +449,14 @@ async fn an_elected_master_without_a_majority_says_so() {
     let bench = Bench::with(me.clone(), Leadership { term: 1, leads: false, leader: Some(me) });
     let answer = bench.get("/v2/apps").await.expect_status(503);
     assert!(answer.text.contains("no majority of masters"), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn without_a_leader_or_a_majority_nobody_is_ready() {
+    let me = master(2, "127.0.0.1:8080");
+    for leader in [None, Some(me.clone())] {
+        let bench = Bench::with(me.clone(), Leadership { term: 1, leads: false, leader });
+        let answer = bench.get("/ready").await.expect_status(503);
+        assert!(answer.text.contains("stale=true"), "{}", answer.text);
+    }
 }

@@ -115,6 +115,51 @@ fn an_agent_with_a_full_disk_says_so_once_and_goes_on_when_there_is_room() {
     });
 }
 
+/// A small file system; what runs in it is ended before it goes.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Nothing where this process may not mount.
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=3m", "none"]).arg(dir.path());
+        if !mount.status().is_ok_and(|status| status.success()) {
+            eprintln!("skipped: no file system can be mounted here");
+            return None;
+        }
+        Some(Self(dir))
+    }
+
+    fn free(&self) -> u64 {
+        rustix::fs::statvfs(self.0.path()).unwrap().f_bavail
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        super::rig::kill_tasks_below(self.0.path());
+        let _ = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn an_app_that_fills_its_agents_disk_can_be_deleted_and_leaves_room() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut cluster = Cluster::start(1, 0, "process");
+    std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    put(&api, "/full", &json!({"cmd": "exec yes aaaaaaaaaaaaaaaa", "cpus": 0.1, "mem": 16})).unwrap();
+    cluster.running("/full", 1);
+    eventually("the disk is full", || (disk.free() == 0).then_some(()));
+    assert_eq!(http(&api, "DELETE", "/v2/apps/full", &[], "").unwrap().status, 200);
+    eventually("its task is gone", || (get(&api, "/v2/tasks")?.json()["tasks"] == json!([])).then_some(()));
+    eventually("there is room", || (disk.free() > 0).then_some(()));
+    put(&api, "/next", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    cluster.running("/next", 1);
+}
+
 fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
     let entries: Vec<_> = std::fs::read_dir(dir).ok()?.flatten().map(|entry| entry.path()).collect();
     entries.iter().find_map(|path| {

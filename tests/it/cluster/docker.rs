@@ -153,6 +153,37 @@ impl Drop for Door {
 }
 
 #[test]
+fn what_an_agent_was_given_as_its_engine_went_away_runs_elsewhere() {
+    let Some(image) = TestImage::shared("e2e-1") else { return };
+    let mut cluster = Cluster::start(1, 0, "docker");
+    cluster.add_agent();
+    let socket = cluster.dir.path().join("docker.sock");
+    let door = Door::open(socket.clone());
+    cluster.docker_socket = Some(socket);
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    drop(door);
+    let container = json!({"type": "DOCKER", "docker": {"image": image.name()}});
+    let app = json!({"cpus": 0.1, "mem": 32, "instances": 4, "container": container});
+    put(&api, "/late", &app).unwrap();
+    cluster.running("/late", 4);
+    let failure = get(&api, "/v2/apps//late?embed=app.lastTaskFailure").unwrap().json();
+    let failure = &failure["app"]["lastTaskFailure"];
+    if !failure.is_null() {
+        let message = failure["message"].as_str().unwrap();
+        assert!(message.contains("docker, which does not answer"), "{failure}");
+    }
+    assert_eq!(http(&api, "DELETE", "/v2/apps/late", &[], "").unwrap().status, 200);
+    eventually("the containers are gone", || {
+        docker(&["ps", "-aq", "--filter", "label=platformd.app=/late"])
+            .unwrap()
+            .trim()
+            .is_empty()
+            .then_some(())
+    });
+}
+
+#[test]
 fn an_engine_that_stops_is_named_and_gets_nothing_until_it_is_back() {
     let Some(image) = TestImage::shared("e2e-1") else { return };
     let mut cluster = Cluster::start(1, 0, "auto");

@@ -101,6 +101,42 @@ fn a_leader_that_is_asked_to_stop_hands_over_first() {
 }
 
 #[test]
+fn a_standby_left_alone_with_a_frozen_leader_says_so_soon() {
+    let cluster = Cluster::start(3, 0, "process");
+    let leader = cluster.leader();
+    let alone = (leader + 1) % 3;
+    let others =
+        || cluster.masters.iter().enumerate().filter(|(n, _)| *n != alone).filter_map(|(_, it)| it.as_ref());
+    others().for_each(|master| master.signal(Signal::STOP));
+    let alone = &cluster.http[alone];
+    let began = Instant::now();
+    // Passed on before the silence is noticed.
+    assert_eq!(get(alone, "/v2/apps").unwrap().status, 502);
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    let ready = get(alone, "/ready").unwrap();
+    assert!(ready.status == 503 && ready.body.contains("hears of no leader"), "{}", ready.body);
+    let began = Instant::now();
+    assert_eq!(get(alone, "/v2/apps").unwrap().status, 502);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    others().for_each(|master| master.signal(Signal::CONT));
+    eventually("all is well again", || {
+        (get(alone, "/ready")?.status == 200 && get(alone, "/v2/apps")?.status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_master_alone_whose_log_vanished_does_not_start() {
+    let mut cluster = Cluster::start(1, 0, "process");
+    cluster.leader();
+    cluster.masters[0].as_mut().unwrap().kill();
+    std::fs::write(find_log(std::path::Path::new(&cluster.data_dir("master0"))), b"").unwrap();
+    cluster.start_master(0);
+    let again = cluster.masters[0].as_mut().unwrap();
+    assert_eq!(again.wait().code(), Some(3));
+    eventually("a sentence", || again.text().contains("missing or empty").then_some(()));
+}
+
+#[test]
 fn a_data_directory_in_use_and_a_corrupt_log_are_named() {
     let mut cluster = Cluster::start(1, 1, "process");
     let dir = cluster.data_dir("master0");

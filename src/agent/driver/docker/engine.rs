@@ -59,8 +59,10 @@ pub(super) enum CallError {
     Conflict(String),
     /// The engine said no for another reason.
     Refused(String),
-    /// The engine did not answer.
+    /// The engine did not answer; whether it heard us is not known.
     Away(String),
+    /// The engine could not be reached: it has not heard of this call.
+    Unheard(String),
 }
 
 /// What there is to know of a container.
@@ -100,7 +102,7 @@ impl Engine {
     }
 
     fn docker(&self) -> Result<&Docker, CallError> {
-        let away = || CallError::Away(format!("nothing has answered at {} yet", self.socket));
+        let away = || CallError::Unheard(format!("nothing has answered at {} yet", self.socket));
         self.docker.get().ok_or_else(away)
     }
 
@@ -264,6 +266,9 @@ impl From<Error> for CallError {
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::APIVersionParseError {} => {
                 Self::Refused(chain(&error))
             }
+            // Every call has a connection of its own, so that this one never carried anything.
+            Error::SocketNotFoundError(_) => Self::Unheard(chain(&error)),
+            Error::HyperLegacyError { ref err } if err.is_connect() => Self::Unheard(chain(&error)),
             other => Self::Away(chain(&other)),
         }
     }
@@ -290,7 +295,21 @@ impl CallError {
             Self::NotFound(reason) | Self::Conflict(reason) | Self::Refused(reason) => {
                 DriverError::Failed(format!("{what}: {reason}"))
             }
-            Self::Away(reason) => DriverError::Unavailable { means: "docker", reason },
+            Self::Away(reason) => away(reason, false),
+            Self::Unheard(reason) => away(reason, true),
         }
     }
+
+    /// The same where an earlier call made something, or may have.
+    pub(super) fn after_changes(self, what: impl Display) -> DriverError {
+        match self {
+            Self::Unheard(reason) => away(reason, false),
+            other => other.during(what),
+        }
+    }
+}
+
+/// That the engine does not answer.
+pub(super) fn away(reason: String, made_nothing: bool) -> DriverError {
+    DriverError::Unavailable { means: "docker", reason, made_nothing }
 }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::allow::Allow;
 pub use self::credentials::check_config;
-use self::engine::{CallError, Engine, Seen};
+use self::engine::{CallError, Engine, Seen, away};
 use super::kill_times::{KillTimes, Stop};
 use super::task_dir::{self, make_task, make_tasks, task_dir};
 use super::{DriverError, Ended, Started, TaskDriver, TaskHandle};
@@ -203,7 +203,9 @@ impl DockerDriver {
         drop(permit);
         match outcome {
             Ok(()) => self.started(id, task, container).await,
-            Err(CallError::Away(reason)) => Err(DriverError::Unavailable { means: "docker", reason }),
+            Err(error @ (CallError::Away(_) | CallError::Unheard(_))) => {
+                Err(error.after_changes("start the container"))
+            }
             Err(error) => {
                 let _found_by_its_name_next_time = self.engine.remove(id).await;
                 Err(why_not_started(error, &container.image))
@@ -222,7 +224,7 @@ impl DockerDriver {
             .engine
             .inspect(name)
             .await
-            .map_err(|error| error.during(format!("find container {name}")))?;
+            .map_err(|error| error.after_changes(format!("find container {name}")))?;
         if !self.is_ours(&seen.inspect, &launch.task) {
             return Err(DriverError::Failed(format!(
                 "create container {name}: another one has the name and lacks this agent's label; rename or remove it"
@@ -255,8 +257,7 @@ impl DockerDriver {
         tokio::select! {
             biased;
             () = given_up.cancelled() => {
-                let reason = format!("the pull of image '{image}' was given up");
-                Err(DriverError::Unavailable { means: "docker", reason })
+                Err(away(format!("the pull of image '{image}' was given up"), true))
             }
             pulled = self.pull_whole(image) => pulled,
         }
@@ -275,7 +276,9 @@ impl DockerDriver {
                     "image '{image}' is not on this agent and cannot be pulled: {reason}; check its name, its registry and --docker-config"
                 ))
             }
-            CallError::Away(reason) => DriverError::Failed(format!("pull image '{image}': {reason}")),
+            CallError::Away(reason) | CallError::Unheard(reason) => {
+                DriverError::Failed(format!("pull image '{image}': {reason}"))
+            }
         })
     }
 

@@ -1,0 +1,94 @@
+//! Room on the disk that is kept for the ends of tasks: an app that has filled the disk can be
+//! stopped, its end told, and what it left removed, which is what makes room again.
+//!
+//! Way in: [`Reserve::open`]. Files that are written before they are needed, and overwritten in
+//! place then, so that no program that still fills the disk can take the room in between. Helps
+//! where file systems write in place; the others may say no.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use crate::world::fs;
+
+/// Directory of the files, below the data directory.
+const DIRECTORY: &str = "reserve";
+/// So many ends can be told before one has to be acknowledged and removed; an app that fills a
+/// disk is one task, or a few.
+const FILES: usize = 8;
+/// Room in each: what most records take.
+pub(super) const FILE_BYTES: usize = 16 << 10;
+
+/// The files.
+#[derive(Clone, Debug)]
+pub(super) struct Reserve {
+    path: PathBuf,
+}
+
+impl Reserve {
+    /// Opens the directory below `data`, and fills it as far as the disk lets us.
+    pub(super) fn open(data: &Path) -> io::Result<Self> {
+        let reserve = Self { path: data.join(DIRECTORY) };
+        fs::create_dir_all(&reserve.path)?;
+        reserve.fill();
+        Ok(reserve)
+    }
+
+    /// Makes what is missing. A full disk is no error: whoever has room for records asks again.
+    pub(super) fn fill(&self) {
+        let temporary = self.path.join(".room.tmp");
+        for file in self.files().filter(|file| !fs::exists(file)) {
+            let made = fs::File::create(&temporary).and_then(|mut made| {
+                made.write_all(&[0; FILE_BYTES])?;
+                made.sync_all()
+            });
+            if made.and_then(|()| fs::rename(&temporary, &file)).is_err() {
+                let _may_not_be_there = fs::remove_file(&temporary);
+                return;
+            }
+        }
+    }
+
+    /// Makes `path` a file with these bytes in room that is taken already; synced, its name is not.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`] when all is spent or `bytes` are too many; what the file
+    /// system says.
+    pub(super) fn spend(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let file = self.files().find(|file| fs::exists(file)).filter(|_| bytes.len() <= FILE_BYTES);
+        fs::rename(file.ok_or(io::ErrorKind::StorageFull)?, path)?;
+        let mut file = fs::OpenOptions::new().write(true).open(path)?;
+        file.write_all(bytes)?;
+        file.set_len(bytes.len() as u64)?;
+        file.sync_all()
+    }
+
+    fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
+        (0..FILES).map(|number| self.path.join(format!("{number}.room")))
+    }
+}
+
+#[cfg(all(test, not(feature = "sim")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_spent_in_place_and_made_again() {
+        use std::os::unix::fs::MetadataExt;
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::open(dir.path()).unwrap();
+        let before = std::fs::metadata(dir.path().join("reserve/0.room")).unwrap();
+        assert_eq!(before.len(), FILE_BYTES as u64);
+        let path = dir.path().join("end");
+        reserve.spend(&path, b"the end").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"the end");
+        assert_eq!(std::fs::metadata(&path).unwrap().ino(), before.ino(), "no new room was asked for");
+        for _ in 1..FILES {
+            reserve.spend(&path, b"the end").unwrap();
+        }
+        let spent = reserve.spend(&path, b"the end").unwrap_err();
+        assert_eq!(spent.kind(), io::ErrorKind::StorageFull);
+        reserve.fill();
+        assert!(reserve.spend(&path, &[0; FILE_BYTES + 1]).is_err());
+        reserve.spend(&path, b"another end").unwrap();
+    }
+}
