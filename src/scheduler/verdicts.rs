@@ -4,16 +4,21 @@
 //! but all of them instead of the first that says no, so that "one change would do" can be told
 //! from "three would". Costs one pass over the agents and is never on the scheduling path.
 
+mod advice;
 mod changes;
+mod copies;
 mod held;
 mod lack;
 mod obstacles;
 mod placed;
+mod shortage;
 
 use std::sync::Arc;
 
+use self::advice::{Advice, advice};
 pub use self::changes::Change;
-use self::changes::changes;
+pub use self::copies::Copies;
+use self::copies::{Keepers, is_within_reach};
 pub use self::held::Held;
 use self::held::held;
 pub use self::lack::{Amount, Lack};
@@ -21,11 +26,12 @@ pub use self::obstacles::Obstacle;
 use self::obstacles::obstacles;
 use self::placed::placed;
 pub use self::placed::{Placed, Score};
+use self::shortage::shortage;
 use super::ground::{Ground, Plot};
 use super::launch_queue::waiting_of;
 use super::matcher::Need;
 use super::rules::Objections;
-use super::{Suspects, feasibility, ports};
+use super::{Suspects, feasibility};
 use crate::domain::{AgentInfo, AppId, Resources, Strategy, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, TaskFailure};
 
@@ -43,6 +49,10 @@ pub struct Explanation {
     pub wanted: u32,
     /// How many wait for a place.
     pub waiting: usize,
+    /// How many run meanwhile.
+    pub copies: Copies,
+    /// For people: that its own copies keep the room that others of it wait for.
+    pub note: Option<String>,
     /// Since when the first of them waits.
     pub since: Option<Timestamp>,
     /// No launch before this moment, after failures.
@@ -59,8 +69,10 @@ pub struct Explanation {
     pub verdicts: Verdicts,
     /// Agents that do not suit, by everything that stands in their way; the most frequent first.
     pub obstacles: Vec<Obstacle>,
-    /// Single changes after which at least one agent would suit, those that help most first.
+    /// The smallest changes after which at least one agent would suit, those that help most first.
     pub changes: Vec<Change>,
+    /// Where no agent could be added that suits: which constraints exclude each other. For people.
+    pub contradiction: Option<String>,
     /// Why running tasks are where they are; at most [`PLACED_MAX`].
     pub placed: Vec<Placed>,
     /// Running tasks beyond these.
@@ -118,6 +130,11 @@ impl Verdicts {
         Some(Verdict { agent, lacks: self.lacks.get(start..*end).unwrap_or_default() })
     }
 
+    /// What stands in the way of each.
+    fn lacks(&self) -> impl Iterator<Item = &[Lack]> + Clone {
+        self.iter().map(|verdict| verdict.lacks)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Verdict<'_>> + Clone {
         let mut start = 0;
@@ -141,30 +158,37 @@ pub fn explain(
     let current = state.current(app)?;
     let queued = waiting_of(state, app, now);
     let content = queued.first().map_or(current, |queued| queued.content);
-    let running: Vec<&InstanceRow> =
+    let live: Vec<&InstanceRow> =
         state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+    let running: Vec<&InstanceRow> = live.iter().copied().filter(|row| is_within_reach(row)).collect();
     let told = running.get(..PLACED_MAX).unwrap_or(&running);
     let mut contents = told.iter().filter_map(|row| state.content_of(row)).chain([content]);
     let asks_no_ports = contents.all(|content| content.spec.port_demands().is_empty());
     let spare_of = if asks_no_ports { AgentRow::spare_amounts } else { AgentRow::spare };
     let need = Need::of(state, content);
     let needs = need.resources(&[]);
-    let (verdicts, ground) = verdicts(state, &need, &needs, suspects, spare_of);
+    let (verdicts, ground) = verdicts(state, &need, suspects, spare_of);
+    // Who waits for nothing needs no change.
     let is_waiting = !queued.is_empty();
+    let mut advice = if is_waiting { advice(&need, content, &verdicts) } else { Advice::default() };
+    let keepers = is_waiting.then(|| Keepers::of(state, content, &live)).flatten();
+    let note = keepers.and_then(|keepers| advice.beside(&keepers, &verdicts));
     let placed = placed(state, app, told, &ground, cluster);
     Some(Explanation {
         index: state.index,
         app: app.clone(),
         wanted: current.spec.instances,
         waiting: queued.iter().map(|queued| queued.instances.len()).sum(),
+        copies: Copies::of(content, &live),
+        note,
         since: queued.iter().map(super::Queued::since).min(),
         backing_off_until: queued.iter().filter_map(|queued| queued.backing_off_until).max(),
         last_failure: state.apps.get(app).and_then(|row| row.last_failure.clone()),
         held: held(state, app),
         ports: need.ports.len(),
-        obstacles: obstacles(&verdicts),
-        // Who waits for nothing needs no change.
-        changes: if is_waiting { changes(&need, content, &needs, &verdicts) } else { Vec::new() },
+        obstacles: obstacles(&verdicts, &content.spec.constraints),
+        changes: advice.changes,
+        contradiction: advice.contradiction,
         placed_left_out: running.len().saturating_sub(placed.len()),
         placed,
         needs,
@@ -176,7 +200,6 @@ pub fn explain(
 fn verdicts<'a>(
     state: &'a ClusterState,
     need: &Need,
-    needs: &Resources,
     suspects: &Suspects,
     spare_of: fn(&AgentRow) -> Resources,
 ) -> (Verdicts, Ground<'a>) {
@@ -188,8 +211,9 @@ fn verdicts<'a>(
     for agent in state.agents.values() {
         let info = &agent.info;
         let lacks = &mut verdicts.lacks;
-        if agent.presence != Presence::Registered {
-            lacks.push(Lack::Unreachable);
+        let is_there = agent.presence == Presence::Registered;
+        if let Presence::Unreachable { since } = agent.presence {
+            lacks.push(Lack::Unreachable(since));
         } else if let Some(suspicion) = suspects.get(&info.id) {
             lacks.push(Lack::Contact(*suspicion));
         }
@@ -203,29 +227,13 @@ fn verdicts<'a>(
             lacks.push(Lack::Left);
         }
         lacks.extend(objections.against(info).map(|(at, objection)| Lack::Constraint(at, objection)));
-        let plot = Plot::of(agent, suspects.contains_key(&info.id), spare_of);
-        match &plot {
-            Some(plot) if feasibility::is_kept_for_others(need, plot) => {
-                lacks.push(Lack::Role(feasibility::kept_for_others(need, plot)));
-            }
-            Some(plot) => lack_resources(need, needs, plot, lacks),
-            None => {}
-        }
-        ground.plots.extend(plot);
+        // Of an agent that is away, too: what would it have to offer when it is back?
+        let plot = Plot::whatever(agent, suspects.contains_key(&info.id), spare_of);
+        shortage(need, &plot, lacks);
+        ground.plots.extend(is_there.then_some(plot));
         verdicts.agents.push((Arc::clone(info), verdicts.lacks.len()));
     }
     (verdicts, ground)
-}
-
-fn lack_resources(need: &Need, needs: &Resources, plot: &Plot<'_>, lacks: &mut Vec<Lack>) {
-    let open = plot.open_to(&need.accepted);
-    let short = Amount::ALL.into_iter().filter(|amount| amount.of(needs) > amount.of(&open));
-    lacks.extend(short.map(|amount| Lack::Amount(amount, amount.of(needs), amount.of(&open))));
-    if !ports::fit(&need.ports, &open.ports) {
-        let fixed = ports::fixed(&need.ports);
-        let taken = fixed.into_iter().filter(|port| !open.ports.contains(*port)).collect();
-        lacks.push(Lack::Ports { needed: need.ports.len(), spare: open.ports.count(), taken });
-    }
 }
 
 #[cfg(test)]
