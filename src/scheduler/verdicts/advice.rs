@@ -75,6 +75,9 @@ enum Remedy {
     Return,
 }
 
+/// How many changes, whether one of them is to wait, and how far away they are: the least is the best.
+type Size = (usize, bool, u64);
+
 /// What may be changed of one content.
 struct Remedies<'a> {
     need: &'a Need,
@@ -152,7 +155,7 @@ impl Remedies<'_> {
     /// would be enough for any.
     fn together(&self, verdicts: &Verdicts) -> Option<Change> {
         let mut kinds: Vec<Remedy> = Vec::new();
-        let mut best: Option<((usize, bool, u64), &[Lack])> = None;
+        let mut best: Option<(Size, &[Lack])> = None;
         for lacks in verdicts.lacks() {
             kinds.clear();
             let is_curable = Lack::without_roles(lacks).all(|lack| {

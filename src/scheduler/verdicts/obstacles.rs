@@ -68,7 +68,7 @@ fn sentence(agents: usize, lacks: &[Lack], constraints: &[Constraint]) -> String
             Lack::Ports { .. } => scarce.push("host ports"),
             Lack::Unreachable(_) => states.push("cannot be reached".to_owned()),
             Lack::Contact(Suspicion::Drained) => {
-                states.push(of("is being emptied", "are being emptied").into())
+                states.push(of("is being emptied", "are being emptied").into());
             }
             Lack::Contact(_) => states.push(of("is not heard of", "are not heard of").into()),
             Lack::Role { .. } => {
@@ -77,7 +77,7 @@ fn sentence(agents: usize, lacks: &[Lack], constraints: &[Constraint]) -> String
             Lack::Hindered(_) => states.push("can start no tasks now".to_owned()),
             Lack::Containers(_) => states.push("can start no containers".to_owned()),
             Lack::Left => {
-                states.push(of("is left by a copy that moves", "are left by copies that move").into())
+                states.push(of("is left by a copy that moves", "are left by copies that move").into());
             }
         }
     }
