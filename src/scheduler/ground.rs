@@ -20,20 +20,28 @@ pub(super) struct Plot<'a> {
 }
 
 impl<'a> Plot<'a> {
-    /// Of an agent that can be reached, with what `spare_of` says: lists of ports cost most of all that is
-    /// spare, and [`AgentRow::spare_amounts`] is enough for those who ask for none.
+    /// Of an agent that can be reached; see [`Plot::whatever`].
     pub(super) fn of(
         agent: &'a AgentRow,
         is_excluded: bool,
         spare_of: impl Fn(&AgentRow) -> Resources,
     ) -> Option<Self> {
-        let plot = || Self {
+        (agent.presence == Presence::Registered).then(|| Self::whatever(agent, is_excluded, spare_of))
+    }
+
+    /// Of an agent whether it can be reached or not, with what `spare_of` says: lists of ports cost most of
+    /// all that is spare, and [`AgentRow::spare_amounts`] is enough for those who ask for none.
+    pub(super) fn whatever(
+        agent: &'a AgentRow,
+        is_excluded: bool,
+        spare_of: impl Fn(&AgentRow) -> Resources,
+    ) -> Self {
+        Self {
             agent,
             spare: spare_of(agent),
             pools: agent.pools(),
             is_excluded: is_excluded || agent.hindrances.tasks.is_some(),
-        };
-        (agent.presence == Presence::Registered).then(plot)
+        }
     }
 
     /// What an app with these roles may use of what is spare.

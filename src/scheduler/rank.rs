@@ -32,7 +32,6 @@ pub(super) fn free(load: u64) -> u16 {
 }
 
 /// The lot that is in a score.
-#[cfg(test)]
 pub(super) fn lot_of(score: u32) -> u16 {
     u16::try_from(score & u32::from(u16::MAX)).unwrap_or(0)
 }

@@ -4,7 +4,9 @@
 //! other instances. Source: spec 4; the table of `tests` is spec 4.4.
 
 mod answers;
+mod newcomer;
 mod tally;
+mod texts;
 
 pub(super) use self::answers::{Counting, Objections};
 use self::tally::Tally;
@@ -118,19 +120,6 @@ impl Rules {
     pub(super) fn objection(&self, agent: &AgentInfo) -> Option<String> {
         self.0.iter().find(|rule| !rule.allows(agent)).map(|rule| rule.objection(agent))
     }
-
-    /// For people: what a new agent has to have for every rule to hold; nothing when no agent
-    /// could have it.
-    pub(super) fn wanted_of_a_new_agent(&self) -> Option<Vec<String>> {
-        let mut facts = Vec::new();
-        for rule in &self.0 {
-            match rule.wish() {
-                Wish::Impossible => return None,
-                Wish::Fact(fact) => facts.push(fact),
-            }
-        }
-        Some(facts)
-    }
 }
 
 /// The attempt by which an instance counts for its app's rules: placed and not ended, within
@@ -181,56 +170,6 @@ impl Rule {
                 format!("{}: {field} is {value:?}, the others are on {first:?}", self.constraint)
             }
             _ => format!("{}: {field} is {value:?}", self.constraint),
-        }
-    }
-}
-
-/// What a rule asks of an agent that is yet to come.
-enum Wish {
-    /// No agent could have it.
-    Impossible,
-    /// This, in words.
-    Fact(String),
-}
-
-impl Rule {
-    fn wish(&self) -> Wish {
-        let field = &self.constraint.field;
-        let operand = self.constraint.operand.as_deref().unwrap_or_default();
-        Wish::Fact(match &self.test {
-            Test::Never | Test::MaxPer(0) => return Wish::Impossible,
-            Test::Cluster(Some(value)) | Test::Is(value) => format!("{field} {value:?}"),
-            Test::Cluster(None) => match self.tally.first() {
-                Some(first) => format!("{field} {first:?}"),
-                None => format!("some {field}"),
-            },
-            Test::Like(_) => format!("{field} like {operand}"),
-            Test::Unlike(_) => format!("{field} unlike {operand}"),
-            Test::Unique | Test::MaxPer(_) | Test::Groups { .. } | Test::Evenly => {
-                return self.wish_for_room();
-            }
-        })
-    }
-
-    /// Which values have room, or, where new ones are welcome, which have none.
-    fn wish_for_room(&self) -> Wish {
-        let field = &self.constraint.field;
-        let (open, full): (Vec<&str>, Vec<&str>) =
-            self.tally.values().partition(|value| self.test.allows(value, &self.tally));
-        let list = |values: &[&str], word: &str| {
-            let mut told: Vec<String> =
-                values.iter().take(VALUES_TOLD_MAX).map(|value| format!("{value:?}")).collect();
-            let left_out = values.len().saturating_sub(told.len());
-            told.extend((left_out > 0).then(|| format!("{left_out} more")));
-            told.join(word)
-        };
-        // No attribute holds a line break, so this one is new.
-        let takes_new = self.test.allows("\n", &self.tally);
-        match (takes_new, open.is_empty(), full.is_empty()) {
-            (true, _, true) => Wish::Fact(format!("some {field}")),
-            (true, _, false) => Wish::Fact(format!("{field} other than {}", list(&full, ", "))),
-            (false, false, _) => Wish::Fact(format!("{field} {}", list(&open, " or "))),
-            (false, true, _) => Wish::Impossible,
         }
     }
 }

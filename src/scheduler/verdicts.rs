@@ -4,15 +4,20 @@
 //! but all of them instead of the first that says no, so that "one change would do" can be told
 //! from "three would". Costs one pass over the agents and is never on the scheduling path.
 
+mod advice;
 mod changes;
+mod copies;
 mod crowd;
 mod held;
 mod lack;
 mod obstacles;
 mod placed;
+mod shortage;
 
+use self::advice::{Advice, advice};
 pub use self::changes::Change;
-use self::changes::changes;
+pub use self::copies::Copies;
+use self::copies::{Keepers, is_within_reach};
 pub use self::held::Held;
 use self::held::held;
 pub use self::lack::{Amount, Lack};
@@ -20,11 +25,12 @@ pub use self::obstacles::Obstacle;
 use self::obstacles::obstacles;
 use self::placed::Places;
 pub use self::placed::{Placed, Score};
+use self::shortage::shortage;
 use super::ground::Plot;
 use super::launch_queue::waiting_of;
 use super::matcher::Need;
 use super::rules::Objections;
-use super::{Suspects, feasibility, ports};
+use super::{Suspects, feasibility};
 use crate::domain::{AgentId, AgentInfo, AppId, Resources, Strategy, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, Table, TaskFailure};
 
@@ -42,6 +48,10 @@ pub struct Explanation {
     pub wanted: u32,
     /// How many wait for a place.
     pub waiting: usize,
+    /// How many run meanwhile.
+    pub copies: Copies,
+    /// For people: that its own copies keep the room that others of it wait for.
+    pub note: Option<String>,
     /// Since when the first of them waits.
     pub since: Option<Timestamp>,
     /// No launch before this moment, after failures.
@@ -58,8 +68,10 @@ pub struct Explanation {
     pub verdicts: Verdicts,
     /// Agents that do not suit, by everything that stands in their way; the most frequent first.
     pub obstacles: Vec<Obstacle>,
-    /// Single changes after which at least one agent would suit, those that help most first.
+    /// The smallest changes after which at least one agent would suit, those that help most first.
     pub changes: Vec<Change>,
+    /// Where no agent could be added that suits: which constraints exclude each other. For people.
+    pub contradiction: Option<String>,
     /// Why running tasks are where they are; at most [`PLACED_MAX`].
     pub placed: Vec<Placed>,
     /// Running tasks beyond these.
@@ -161,25 +173,32 @@ pub fn explain(
     let need = Need::of(state, content);
     let needs = need.resources(&[]);
     let verdicts = Verdicts::of(state, &need, suspects);
-    let is_waiting = !queued.is_empty();
-    let running: Vec<&InstanceRow> =
+    let live: Vec<&InstanceRow> =
         state.instances_of(app).filter(|row| row.is_live() && !row.expunged).collect();
+    let running: Vec<&InstanceRow> = live.iter().copied().filter(|row| is_within_reach(row)).collect();
     let told = running.get(..PLACED_MAX).unwrap_or(&running);
     let places = Places { state, app, suspects, cluster };
     let placed = places.tell(told, (version, &need, &verdicts));
+    // Who waits for nothing needs no change.
+    let is_waiting = !queued.is_empty();
+    let mut advice = if is_waiting { advice(&need, content, &verdicts) } else { Advice::default() };
+    let keepers = is_waiting.then(|| Keepers::of(state, content, &live)).flatten();
+    let note = keepers.and_then(|keepers| advice.beside(&keepers, &verdicts));
     Some(Explanation {
         index: state.index,
         app: app.clone(),
         wanted: current.spec.instances,
         waiting: queued.iter().map(|queued| queued.instances.len()).sum(),
+        copies: Copies::of(content, &live),
+        note,
         since: queued.iter().map(super::Queued::since).min(),
         backing_off_until: queued.iter().filter_map(|queued| queued.backing_off_until).max(),
         last_failure: state.apps.get(app).and_then(|row| row.last_failure.clone()),
         held: held(state, app),
         ports: need.ports.len(),
-        obstacles: obstacles(&verdicts),
-        // Who waits for nothing needs no change.
-        changes: if is_waiting { changes(&need, content, &needs, &verdicts) } else { Vec::new() },
+        obstacles: obstacles(&verdicts, &content.spec.constraints),
+        changes: advice.changes,
+        contradiction: advice.contradiction,
         placed_left_out: running.len().saturating_sub(placed.len()),
         placed,
         needs,
@@ -210,9 +229,8 @@ fn against(
     lacks: &mut Vec<Lack>,
 ) {
     let info = &agent.info;
-    let is_there = agent.presence == Presence::Registered;
-    if !is_there {
-        lacks.push(Lack::Unreachable);
+    if let Presence::Unreachable { since } = agent.presence {
+        lacks.push(Lack::Unreachable(since));
     } else if let Some(suspicion) = suspects.get(&info.id) {
         lacks.push(Lack::Contact(*suspicion));
     }
@@ -226,31 +244,9 @@ fn against(
         lacks.push(Lack::Left);
     }
     lacks.extend(objections.against(info).map(|(at, objection)| Lack::Constraint(at, objection)));
-    if is_there {
-        lack_resources(agent, need, lacks);
-    }
-}
-
-/// What of a demand an agent has too little of, or keeps for others.
-fn lack_resources(agent: &AgentRow, need: &Need, lacks: &mut Vec<Lack>) {
-    // Lists of ports cost most of all that is spare.
+    // Of an agent that is away, too: what would it have to offer when it is back?
     let spare_of = if need.ports.is_empty() { AgentRow::spare_amounts } else { AgentRow::spare };
-    let Some(plot) = Plot::of(agent, false, spare_of) else { return };
-    if feasibility::is_kept_for_others(need, &plot) {
-        return lacks.push(Lack::Role(feasibility::kept_for_others(need, &plot)));
-    }
-    let open = plot.open_to(&need.accepted);
-    for amount in Amount::ALL {
-        let (needed, spare) = (amount.of_need(need), amount.of(&open));
-        if needed > spare {
-            lacks.push(Lack::Amount(amount, needed, spare));
-        }
-    }
-    if !ports::fit(&need.ports, &open.ports) {
-        let fixed = ports::fixed(&need.ports);
-        let taken = fixed.into_iter().filter(|port| !open.ports.contains(*port)).collect();
-        lacks.push(Lack::Ports { needed: need.ports.len(), spare: open.ports.count(), taken });
-    }
+    shortage(need, &Plot::whatever(agent, false, spare_of), lacks);
 }
 
 #[cfg(test)]

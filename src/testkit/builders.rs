@@ -55,6 +55,11 @@ impl AppBuilder {
         self.with(|spec| spec.mem = Scalar::from_f64(mem).unwrap())
     }
 
+    /// MiB of disk per instance.
+    pub fn disk(self, disk: f64) -> Self {
+        self.with(|spec| spec.disk = Scalar::from_f64(disk).unwrap())
+    }
+
     /// Graphics processors per instance.
     pub fn gpus(self, gpus: f64) -> Self {
         self.with(|spec| spec.gpus = Scalar::from_f64(gpus).unwrap())

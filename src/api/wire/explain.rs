@@ -49,6 +49,10 @@ pub(super) fn summary_json(explanation: &Explanation) -> Map<String, Value> {
         "app": explanation.app.as_str(),
         "wanted": explanation.wanted,
         "waiting": explanation.waiting,
+        "running": explanation.copies.running,
+        "older": explanation.copies.older,
+        "unreachable": explanation.copies.unreachable,
+        "note": explanation.note,
         "since": explanation.since.map(|since| since.to_string()),
         "backingOffUntil": explanation.backing_off_until.map(|until| until.to_string()),
         "lastTaskFailure":
@@ -59,10 +63,12 @@ pub(super) fn summary_json(explanation: &Explanation) -> Map<String, Value> {
         "suitable": explanation.suitable(),
         "obstacles": explanation.obstacles.iter().map(|obstacle| json!({
             "lacks": obstacle.lacks,
+            "sentence": obstacle.sentence,
             "agents": obstacle.agents,
             "nearest": verdicts.get(obstacle.nearest).map(VerdictBody::of),
         })).collect::<Vec<_>>(),
         "changes": explanation.changes.iter().map(change_json).collect::<Vec<_>>(),
+        "contradiction": explanation.contradiction,
     });
     match summary {
         Value::Object(fields) => fields,
@@ -120,21 +126,31 @@ struct LackBody<'a> {
 #[serde(untagged)]
 enum Numbers<'a> {
     Amount { needed: f64, spare: f64, short: f64 },
+    Since { since: String },
     Ports { needed: usize, spare: u32, taken: &'a [u16] },
+}
+
+impl<'a> Numbers<'a> {
+    fn of(lack: &'a Lack) -> Option<Self> {
+        Some(match lack {
+            Lack::Unreachable(since) => Self::Since { since: since.to_string() },
+            Lack::Amount(_, needed, spare) => Self::Amount {
+                needed: needed.to_f64(),
+                spare: spare.to_f64(),
+                short: needed.minus(*spare).to_f64(),
+            },
+            Lack::Ports { needed, spare, taken } => Self::Ports { needed: *needed, spare: *spare, taken },
+            _ => return None,
+        })
+    }
 }
 
 impl<'a> LackBody<'a> {
     fn of(lack: &'a Lack) -> Self {
+        // What roles hide is told by the first thing that is short.
         let numbers = match lack {
-            Lack::Amount(_, needed, spare) => Some(Numbers::Amount {
-                needed: needed.to_f64(),
-                spare: spare.to_f64(),
-                short: needed.minus(*spare).to_f64(),
-            }),
-            Lack::Ports { needed, spare, taken } => {
-                Some(Numbers::Ports { needed: *needed, spare: *spare, taken })
-            }
-            _ => None,
+            Lack::Role { short, .. } => short.first().and_then(Numbers::of),
+            other => Numbers::of(other),
         };
         Self { what: lack.name(), why: lack.sentence(), numbers }
     }
@@ -153,7 +169,8 @@ fn change_json(change: &Change) -> Value {
         }),
         Change::Drop { at, agents, .. } => json!({
             "change": "drop",
-            "what": format!("constraints({at})"),
+            "what": format!("constraints({})", at.first().copied().unwrap_or(0)),
+            "positions": at,
             "agents": agents,
             "sentence": why,
         }),
@@ -175,6 +192,21 @@ fn change_json(change: &Change) -> Value {
         Change::Return { agents } => {
             json!({ "change": "return", "what": "agent", "agents": agents, "sentence": why })
         }
+        Change::Together { parts, agents } => json!({
+            "change": "together",
+            "what": "app",
+            "changes": parts.iter().map(change_json).collect::<Vec<_>>(),
+            "agents": agents,
+            "sentence": why,
+        }),
+        Change::StopFirst { from, to, agents } => json!({
+            "change": "lower",
+            "what": "upgradeStrategy.minimumHealthCapacity",
+            "from": from.to_f64(),
+            "to": to.to_f64(),
+            "agents": agents,
+            "sentence": why,
+        }),
         Change::Add { needs, ports, facts } => json!({
             "change": "add",
             "what": "agent",
@@ -203,6 +235,7 @@ fn score_json(score: &Score) -> Value {
         "hostname": score.hostname,
         "siblings": score.siblings,
         "load": load,
+        "lot": score.lot(),
     });
     if let (Some(parts), Some(fields)) = (&score.wishes, body.as_object_mut()) {
         let part = |part: &Part| json!({"wish": part.wish, "why": part.why, "points": points(part.points)});

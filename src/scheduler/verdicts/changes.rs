@@ -1,13 +1,10 @@
-//! What would let an app run that fits nowhere: single changes, each with the agents that would suit then.
+//! What would let an app run that fits nowhere, in words; [`super::advice`] finds it.
 
-use std::collections::BTreeSet;
-
-use super::{Amount, Lack, Verdicts};
-use crate::domain::{AppVersion, PortDemand, Resources, Scalar};
-use crate::scheduler::matcher::Need;
+use super::Amount;
+use crate::domain::{Millionths, Resources, Scalar};
 use crate::scheduler::ports;
 
-/// One change that would do.
+/// A change that would do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Ask for less of something.
@@ -16,15 +13,15 @@ pub enum Change {
         amount: Amount,
         /// What is asked for now.
         from: Scalar,
-        /// What the nearest agent has spare.
+        /// What the nearest agent has spare; 0 only of what an app may do without.
         to: Scalar,
         /// Agents that would suit then.
         agents: usize,
     },
     /// Leave one constraint away.
     Drop {
-        /// Its position.
-        at: usize,
+        /// Its positions: more than one where it is written more than once.
+        at: Vec<usize>,
         /// As it is written.
         constraint: String,
         /// Agents that would suit then.
@@ -51,6 +48,22 @@ pub enum Change {
         /// Agents that would suit then.
         agents: usize,
     },
+    /// Several of the above at once, where none of them alone would do.
+    Together {
+        /// Each counts the same agents: those that would suit after all of them.
+        parts: Vec<Change>,
+        /// Agents that would suit then.
+        agents: usize,
+    },
+    /// Let copies of older content stop before those serve that replace them.
+    StopFirst {
+        /// The `minimumHealthCapacity` now.
+        from: Millionths,
+        /// The largest that is low enough, whichever of them stop first.
+        to: Millionths,
+        /// Agents that would suit when the copies there are gone.
+        agents: usize,
+    },
     /// One more agent, with this to spare.
     Add {
         /// At least so much.
@@ -66,35 +79,60 @@ impl Change {
     /// For people.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Lower { amount, from, to, agents } => {
-                format!("Lower {} from {from} to {to}: {} would suit.", amount.as_str(), count(*agents))
-            }
-            Self::Drop { constraint, agents, .. } => {
-                format!("Leave the constraint {constraint} away: {} would suit.", count(*agents))
-            }
-            Self::FewerPorts { from, to, agents } => {
-                format!("Lower host ports from {from} to {to}: {} would suit.", count(*agents))
-            }
-            Self::AnyPorts { fixed, agents } => {
-                let fixed: Vec<String> = fixed.iter().map(u16::to_string).collect();
-                let (ports, fixed) = (ports::noun(fixed.len()), fixed.join(", "));
-                format!("Ask for any {ports} instead of {fixed}: {} would suit.", count(*agents))
-            }
-            Self::Return { agents } => {
-                format!("Wait for, or bring back, who is not heard of: {} would suit.", count(*agents))
-            }
             Self::Add { needs, ports, facts } => {
-                let mut wanted = vec![format!("{} cpus", needs.cpus), format!("{} MiB of memory", needs.mem)];
-                let more = [(needs.disk, "MiB of disk"), (needs.gpus, "gpus")];
-                wanted.extend(
-                    more.iter()
-                        .filter(|(much, _)| *much > Scalar::ZERO)
-                        .map(|(much, what)| format!("{much} {what}")),
-                );
+                let amounts = Amount::ALL.into_iter().map(|amount| (amount, amount.of(needs)));
+                let asked = |(amount, much): &(Amount, Scalar)| amount.is_vital() || *much > Scalar::ZERO;
+                let mut wanted: Vec<String> =
+                    amounts.filter(asked).map(|(amount, much)| amount.counted(much)).collect();
                 wanted.extend((*ports > 0).then(|| ports::counted(*ports)));
                 let facts: String = facts.iter().map(|fact| format!(", {fact}")).collect();
                 format!("Add an agent with {} to spare{facts}.", wanted.join(", "))
             }
+            Self::Together { parts, agents } => sentence(parts, *agents),
+            single => sentence(std::slice::from_ref(single), single.agents()),
+        }
+    }
+
+    /// What to do, as the beginning of a sentence and the rest of it.
+    fn clause(&self) -> (&'static str, String) {
+        match self {
+            Self::Lower { amount, from, to, .. } => {
+                ("lower", format!("{} from {from} to {to}", amount.as_str()))
+            }
+            Self::Drop { at, constraint, .. } if at.len() > 1 => {
+                ("leave", format!("the constraint {constraint} away, all {} times", at.len()))
+            }
+            Self::Drop { constraint, .. } => ("leave", format!("the constraint {constraint} away")),
+            Self::FewerPorts { from, to, .. } => ("lower", format!("host ports from {from} to {to}")),
+            Self::AnyPorts { fixed, .. } => {
+                let told: Vec<String> = fixed.iter().map(u16::to_string).collect();
+                ("ask", format!("for any {} instead of {}", ports::noun(fixed.len()), told.join(", ")))
+            }
+            Self::Return { .. } => ("wait", "for, or bring back, who is not heard of".to_owned()),
+            Self::StopFirst { from, to, .. } => {
+                let (from, to) = (from.to_f64(), to.to_f64());
+                let what = "minimumHealthCapacity of the upgradeStrategy";
+                ("lower", format!("{what} from {from} to {to}, so that older copies stop first"))
+            }
+            // These speak for themselves.
+            Self::Together { .. } | Self::Add { .. } => ("", String::new()),
+        }
+    }
+
+    /// Whether it needs agents that are not heard of.
+    pub(super) fn waits(&self) -> bool {
+        match self {
+            Self::Together { parts, .. } => parts.iter().any(Self::waits),
+            single => matches!(single, Self::Return { .. }),
+        }
+    }
+
+    /// Whether it asks for less of what agents have to spare.
+    pub(super) fn is_about_room(&self) -> bool {
+        match self {
+            Self::Together { parts, .. } => parts.iter().any(Self::is_about_room),
+            Self::Lower { .. } | Self::FewerPorts { .. } | Self::AnyPorts { .. } => true,
+            Self::Drop { .. } | Self::Return { .. } | Self::StopFirst { .. } | Self::Add { .. } => false,
         }
     }
 
@@ -104,86 +142,32 @@ impl Change {
             | Self::Drop { agents, .. }
             | Self::FewerPorts { agents, .. }
             | Self::AnyPorts { agents, .. }
-            | Self::Return { agents } => *agents,
+            | Self::Return { agents }
+            | Self::Together { agents, .. }
+            | Self::StopFirst { agents, .. } => *agents,
             Self::Add { .. } => 0,
         }
     }
 }
 
-fn count(agents: usize) -> String {
-    if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") }
-}
-
-/// Single changes after which at least one agent would suit; an agent to add comes last.
-pub(super) fn changes(
-    need: &Need,
-    content: &AppVersion,
-    needs: &Resources,
-    verdicts: &Verdicts,
-) -> Vec<Change> {
-    if verdicts.lacks().any(<[Lack]>::is_empty) {
-        return Vec::new();
+/// `Lower cpus from 5 to 1 and mem from 99999 to 1024: 1 agent would suit.`
+fn sentence(parts: &[Change], agents: usize) -> String {
+    let mut told = String::new();
+    let mut last = "";
+    for (verb, rest) in parts.iter().map(Change::clause) {
+        let again = if verb == last { "" } else { verb };
+        let words = if last.is_empty() { ["", &capital(verb)] } else { [" and ", again] };
+        told.extend(words);
+        let gap = if told.ends_with(' ') { "" } else { " " };
+        told.extend([gap, &rest]);
+        last = verb;
     }
-    // Agents that one thing alone stands in the way of.
-    let single = verdicts.lacks().filter_map(|lacks| match lacks {
-        [lack] => Some(lack),
-        _ => None,
-    });
-    let single: Vec<&Lack> = single.collect();
-    let mut changes: Vec<Change> = Amount::ALL
-        .into_iter()
-        .filter_map(|amount| {
-            let spare = single.iter().filter_map(|lack| match lack {
-                Lack::Amount(of, _, spare) if *of == amount => Some(*spare),
-                _ => None,
-            });
-            let spare: Vec<Scalar> = spare.filter(|spare| *spare > Scalar::ZERO).collect();
-            let to = spare.iter().max().copied()?;
-            let agents = spare.iter().filter(|spare| **spare >= to).count();
-            Some(Change::Lower { amount, from: amount.of(needs), to, agents })
-        })
-        .collect();
-    changes.extend(content.spec.constraints.iter().enumerate().filter_map(|(at, constraint)| {
-        let agents =
-            single.iter().filter(|lack| matches!(lack, Lack::Constraint(of, _) if *of == at)).count();
-        (agents > 0).then(|| Change::Drop { at, constraint: constraint.to_string(), agents })
-    }));
-    changes.extend(changes_of_ports(&single));
-    let agents =
-        single.iter().filter(|lack| matches!(lack, Lack::Contact(why) if why.is_about_hearing())).count();
-    changes.extend((agents > 0).then_some(Change::Return { agents }));
-    changes.sort_by_key(|change| std::cmp::Reverse(change.agents()));
-    let fixed = need.ports.iter().filter_map(|demand| match demand {
-        PortDemand::Exactly(port) => Some(format!("host port {port} among its ports")),
-        PortDemand::Any => None,
-    });
-    let engine = need.image.then(|| "a Docker engine".to_owned());
-    let role = (!need.accepted.unreserved).then(|| format!("reserved for {}", need.accepted.list()));
-    let of_itself: Vec<String> = role.into_iter().chain(engine).chain(fixed).collect();
-    let facts = need.rules.wanted_of_a_new_agent().map(|facts| [of_itself, facts].concat());
-    changes.extend(facts.map(|facts| Change::Add { needs: needs.clone(), ports: need.ports.len(), facts }));
-    changes
+    let agents = if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") };
+    format!("{told}: {agents} would suit.")
 }
 
-/// Fewer host ports, or any instead of fixed ones, for agents that lack nothing else.
-fn changes_of_ports(single: &[&Lack]) -> Vec<Change> {
-    let lacks = single.iter().filter_map(|lack| match lack {
-        Lack::Ports { needed, spare, taken } => {
-            Some((*needed, usize::try_from(*spare).unwrap_or(usize::MAX), taken))
-        }
-        _ => None,
-    });
-    let (few, fixed): (Vec<_>, Vec<_>) = lacks.partition(|(.., taken)| taken.is_empty());
-    let most = few.iter().map(|(needed, spare, _)| (*spare, *needed)).max();
-    let fewer = most.map(|(to, from)| Change::FewerPorts {
-        from,
-        to,
-        agents: few.iter().filter(|(_, spare, _)| *spare >= to).count(),
-    });
-    // An agent that has too few anyway would not suit then either.
-    let fixed: Vec<_> = fixed.into_iter().filter(|(needed, spare, _)| spare >= needed).collect();
-    let taken: BTreeSet<u16> = fixed.iter().flat_map(|(.., taken)| taken.iter().copied()).collect();
-    let any = (!fixed.is_empty())
-        .then(|| Change::AnyPorts { fixed: taken.into_iter().collect(), agents: fixed.len() });
-    fewer.into_iter().chain(any).collect()
+/// With a capital letter.
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }

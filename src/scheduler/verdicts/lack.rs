@@ -3,19 +3,24 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::domain::{Resources, Scalar};
+use crate::domain::{Resources, Scalar, Timestamp};
 use crate::scheduler::matcher::Need;
 use crate::scheduler::{Suspicion, ports};
 
 /// One thing that stands in the way, with its numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lack {
-    /// The agent cannot be reached.
-    Unreachable,
+    /// The agent cannot be reached, since then.
+    Unreachable(Timestamp),
     /// The agent counts as there and gets nothing now.
     Contact(Suspicion),
-    /// Enough is spare, but too much of it for roles that the app does not accept; in words.
-    Role(String),
+    /// Enough is spare, but too much of it for roles that the app does not accept.
+    Role {
+        /// For people.
+        words: Box<str>,
+        /// What it lacks of what is open to it: amounts and ports.
+        short: Box<[Lack]>,
+    },
     /// The agent says that it can start nothing now; in words.
     Hindered(String),
     /// An image is wanted and the agent runs no containers, or none now; in words.
@@ -64,18 +69,24 @@ impl Amount {
         }
     }
 
-    /// How much of it there is.
-    pub fn of(self, resources: &Resources) -> Scalar {
-        match self {
-            Self::Cpus => resources.cpus,
-            Self::Mem => resources.mem,
-            Self::Disk => resources.disk,
-            Self::Gpus => resources.gpus,
-        }
+    /// So much of it, for people: `1 cpu`, `64 MiB of memory`.
+    pub(super) fn counted(self, much: Scalar) -> String {
+        let unit = match (self, much == Scalar::from_thousandths(1_000)) {
+            (Self::Cpus, true) => "cpu",
+            (Self::Cpus, false) => "cpus",
+            (Self::Mem, _) => "MiB of memory",
+            (Self::Disk, _) => "MiB of disk",
+            (Self::Gpus, true) => "gpu",
+            (Self::Gpus, false) => "gpus",
+        };
+        format!("{much} {unit}")
     }
-}
 
-impl Amount {
+    /// Whether nothing runs without any of it.
+    pub(super) fn is_vital(self) -> bool {
+        matches!(self, Self::Cpus | Self::Mem)
+    }
+
     /// How much of it one instance needs.
     pub(super) fn of_need(self, need: &Need) -> Scalar {
         match self {
@@ -83,6 +94,16 @@ impl Amount {
             Self::Mem => need.mem,
             Self::Disk => need.disk,
             Self::Gpus => need.gpus,
+        }
+    }
+
+    /// How much of it there is.
+    pub fn of(self, resources: &Resources) -> Scalar {
+        match self {
+            Self::Cpus => resources.cpus,
+            Self::Mem => resources.mem,
+            Self::Disk => resources.disk,
+            Self::Gpus => resources.gpus,
         }
     }
 }
@@ -97,13 +118,49 @@ impl Lack {
         }
     }
 
+    /// All of them, where those that roles hide stand for themselves.
+    pub(super) fn without_roles(lacks: &[Self]) -> impl Iterator<Item = &Self> {
+        lacks.iter().flat_map(Self::without_role)
+    }
+
+    fn without_role(&self) -> &[Self] {
+        match self {
+            Self::Role { short, .. } => short,
+            other => std::slice::from_ref(other),
+        }
+    }
+
+    /// What is spare of an amount.
+    pub(super) fn spare_amount(&self) -> Option<Scalar> {
+        match self {
+            Self::Amount(_, _, spare) => Some(*spare),
+            _ => None,
+        }
+    }
+
+    /// How many host ports are spare.
+    pub(super) fn spare_ports(&self) -> Option<usize> {
+        match self {
+            Self::Ports { spare, .. } => usize::try_from(*spare).ok(),
+            _ => None,
+        }
+    }
+
+    /// Host ports that are wanted and not spare.
+    pub(super) fn taken_ports(&self) -> &[u16] {
+        match self {
+            Self::Ports { taken, .. } => taken,
+            _ => &[],
+        }
+    }
+
     /// A short name, the same for every agent: what obstacles are grouped by.
     pub fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::Unreachable => "unreachable".into(),
+            Self::Unreachable(_) => "unreachable".into(),
             Self::Contact(Suspicion::Drained) => "drained".into(),
             Self::Contact(_) => "contact".into(),
-            Self::Role(_) => "role".into(),
+            Self::Role { .. } => "role".into(),
             Self::Hindered(_) => "hindered".into(),
             Self::Containers(_) => "containers".into(),
             Self::Left => "moving".into(),
@@ -116,14 +173,17 @@ impl Lack {
     /// For people, with numbers.
     pub fn sentence(&self) -> String {
         match self {
-            Self::Unreachable => "the agent cannot be reached".to_owned(),
+            Self::Unreachable(since) => {
+                format!("the agent cannot be reached since {since}: it gets tasks again when it is back")
+            }
             Self::Contact(suspicion) => suspicion.sentence(),
-            Self::Role(words) | Self::Hindered(words) | Self::Containers(words) => words.clone(),
+            Self::Role { words, .. } => words.to_string(),
+            Self::Hindered(words) | Self::Containers(words) => words.clone(),
             Self::Left => "an instance of the app moves away from the agent".to_owned(),
             Self::Constraint(_, objection) => objection.to_string(),
             Self::Amount(amount, needed, spare) => {
-                let name = amount.as_str();
-                format!("needs {needed} {name}, {spare} are spare: {} short", needed.minus(*spare))
+                let (needs, short) = (amount.counted(*needed), needed.minus(*spare));
+                format!("needs {needs}, {spare} are spare: {short} short")
             }
             Self::Ports { needed, spare, taken } if taken.is_empty() => {
                 format!("needs {}, {} spare", ports::counted(*needed), ports::are(*spare))

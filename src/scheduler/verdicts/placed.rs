@@ -42,6 +42,11 @@ pub struct Score {
 }
 
 impl Score {
+    /// What decides between equals: drawn by the agent's id, the largest is taken.
+    pub fn lot(&self) -> u16 {
+        rank::lot_of(self.rank)
+    }
+
     /// The sum of all points, in thousandths; 0 where there are no wishes.
     pub fn points(&self) -> i64 {
         self.wishes.iter().flatten().map(|part| part.points).sum()

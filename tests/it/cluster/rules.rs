@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::rig::{Cluster, eventually, put};
+use crate::spawned::platformd;
 
 fn app(rule: &Value) -> Value {
     json!({"id": "/ruled", "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16, "instances": 2,
@@ -34,6 +35,54 @@ fn an_app_waits_for_its_rule_says_so_and_runs_when_it_changes() {
     let answer = put(master, "/ruled?force=true", &app(&json!(["hostname", "MAX_PER", "2"]))).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.body);
     cluster.running("/ruled", 2);
+}
+
+/// The transcript of docs/scheduler.md: `--nocapture` shows it.
+#[test]
+fn the_first_change_that_is_advised_lets_an_app_run_and_then_its_upgrade() {
+    let cluster = Cluster::start(1, 1, "process");
+    let master = &cluster.http[0];
+    let put = |more: Value| {
+        let mut body = json!({"id": "/wide", "cmd": "exec sleep 1000", "cpus": 6, "mem": 16});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        println!("PUT {body}");
+        let answer = put(master, "/wide?force=true", &body).unwrap();
+        assert!(matches!(answer.status, 200 | 201), "{}", answer.body);
+    };
+    let advised = || {
+        let why = eventually("it waits", || {
+            let why = cluster.ask("/v2/apps//wide/explain")?.json();
+            (why["waiting"] == 1).then_some(why)
+        });
+        let output = platformd(&["explain", "--url", &format!("http://{master}"), "/wide"]).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        println!("{told}");
+        assert!(told.contains(why["changes"][0]["sentence"].as_str().unwrap()), "{told}");
+        (why["changes"][0].clone(), told)
+    };
+    let is_done = || cluster.ask("/v2/deployments")?.json().as_array()?.is_empty().then_some(());
+
+    put(json!({}));
+    let (change, told) = advised();
+    assert!(
+        told.contains("Any one of these would let it run:") && told.contains("1 agent lacks cpus"),
+        "{told}"
+    );
+    assert_eq!((&change["what"], &change["to"]), (&json!("cpus"), &json!(4.0)));
+    put(json!({"cpus": change["to"]}));
+    cluster.running("/wide", 1);
+    eventually("it is deployed", is_done);
+
+    put(json!({"cpus": 4, "env": {"A": "1"}}));
+    let (change, told) = advised();
+    assert!(told.contains("1 older copy on "), "{told}");
+    assert_eq!(change["what"], "upgradeStrategy.minimumHealthCapacity");
+    let strategy = json!({"minimumHealthCapacity": change["to"], "maximumOverCapacity": 1});
+    put(json!({"cpus": 4, "env": {"A": "1"}, "upgradeStrategy": strategy}));
+    eventually("the upgrade is done", is_done);
+    let shown = cluster.ask("/v2/apps//wide").unwrap().json();
+    let tasks = cluster.running("/wide", 1);
+    assert_eq!(tasks[0]["version"], shown["app"]["version"]);
 }
 
 #[test]

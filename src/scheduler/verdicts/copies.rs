@@ -1,0 +1,165 @@
+//! An app's own copies while others of it wait. Those of older content, which an upgrade replaces, keep
+//! their room until enough others serve: what waits may wait for them.
+//!
+//! Source: spec 5.7; the planner decides who stops, and this says what follows for places.
+
+use std::collections::BTreeMap;
+
+use super::{Change, Lack, Verdicts};
+use crate::domain::{AgentId, AppVersion, Goal, Millionths, Resources};
+use crate::state::{ClusterState, InstanceRow, TaskRow};
+
+/// Machines that the note names.
+const HOSTS_TOLD_MAX: usize = 5;
+
+/// Hundredths of a share: finer ones nobody writes.
+const HUNDREDTH: u64 = 10_000;
+
+/// How many live copies there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Copies {
+    /// On agents within reach, whatever their content.
+    pub running: usize,
+    /// Of those, of older content than what is wanted now.
+    pub older: usize,
+    /// On agents that cannot be reached.
+    pub unreachable: usize,
+}
+
+/// Copies within reach that are wanted, before one content.
+pub(super) struct Keepers<'a> {
+    content: &'a AppVersion,
+    running: Vec<&'a InstanceRow>,
+    older: Vec<&'a TaskRow>,
+    /// How many of them serve.
+    serving: usize,
+    /// How many have to.
+    floor: usize,
+}
+
+impl Copies {
+    /// Of rows that are live, of which only those with `is_within_reach` are.
+    pub(super) fn of(content: &AppVersion, live: &[&InstanceRow]) -> Self {
+        let running = live.iter().filter(|row| is_within_reach(row));
+        let older = running.clone().filter(|row| is_older(row, content)).count();
+        let running = running.count();
+        Self { running, older, unreachable: live.len().saturating_sub(running) }
+    }
+}
+
+/// Whether the agent of its task can be reached, as far as is recorded.
+pub(super) fn is_within_reach(row: &InstanceRow) -> bool {
+    row.task.as_ref().is_some_and(|task| task.unreachable_since.is_none())
+}
+
+fn is_older(row: &InstanceRow, content: &AppVersion) -> bool {
+    row.version < content.last_config_change
+}
+
+impl<'a> Keepers<'a> {
+    /// Nothing where copies may stop, or none runs.
+    pub(super) fn of(
+        state: &'a ClusterState,
+        content: &'a AppVersion,
+        live: &[&'a InstanceRow],
+    ) -> Option<Self> {
+        let wanted = live.iter().copied().filter(|row| is_within_reach(row) && row.goal == Goal::Running);
+        let running: Vec<&InstanceRow> = wanted.collect();
+        let serves = |row: &&&InstanceRow| {
+            let checks = state.content_of(row).map_or(0, |content| content.spec.health_checks.len());
+            row.is_serving(checks)
+        };
+        let serving = running.iter().filter(serves).count();
+        let floor = content.spec.upgrade.minimum_health_capacity.of_ceil(content.spec.instances);
+        let floor = usize::try_from(floor).unwrap_or(usize::MAX);
+        let older = running.iter().filter(|row| is_older(row, content));
+        let older = older.filter_map(|row| row.task.as_ref()).collect();
+        (serving > 0 && serving <= floor).then_some(Self { content, running, older, serving, floor })
+    }
+
+    /// The change that lets older copies stop, where that makes room.
+    pub(super) fn stop_first(&self, verdicts: &Verdicts) -> Option<Change> {
+        if self.older.is_empty() {
+            return None;
+        }
+        let mut by_agent: BTreeMap<&AgentId, Vec<&TaskRow>> = BTreeMap::new();
+        for task in &self.older {
+            by_agent.entry(&task.agent).or_default().push(task);
+        }
+        // Copies of which one is enough, and agents where all of them are.
+        let (mut enough, mut agents) = (0, 0);
+        for verdict in verdicts.iter() {
+            let Some(tasks) = by_agent.get(&verdict.agent.id) else { continue };
+            enough += tasks.iter().filter(|task| suits_without(verdict.lacks, &[task])).count();
+            agents += usize::from(suits_without(verdict.lacks, tasks));
+        }
+        // Whichever stop first: all that are not enough may be before one that is.
+        let stops = if enough > 0 { self.older.len() - enough + 1 } else { self.older.len() };
+        let (from, to) = (self.content.spec.upgrade.minimum_health_capacity, self.low_enough(stops));
+        (agents > 0).then_some(Change::StopFirst { from, to, agents })
+    }
+
+    /// The largest share that lets so many stop.
+    fn low_enough(&self, stops: usize) -> Millionths {
+        let left = u64::try_from(self.serving.saturating_sub(stops)).unwrap_or(0);
+        let share = (left * 1_000_000).checked_div(u64::from(self.content.spec.instances)).unwrap_or(0);
+        Millionths(share / HUNDREDTH * HUNDREDTH)
+    }
+
+    /// For people: why what runs keeps its room; nothing where that has no part in it.
+    pub(super) fn note(&self, changes: &[Change]) -> Option<String> {
+        let share = self.content.spec.upgrade.minimum_health_capacity.to_f64();
+        let (floor, serving) = (self.floor, self.serving);
+        let wants =
+            format!("minimumHealthCapacity {share} wants {floor} serving, and {serving} {}", serve(serving));
+        if !self.older.is_empty() {
+            let (count, copies) = copies(self.older.len());
+            let keep = if count == 1 { "keeps its" } else { "keep their" };
+            let hosts = self.hosts();
+            return Some(format!("{count} older {copies} on {hosts} {keep} room: {wants}."));
+        }
+        if !changes.iter().any(Change::is_about_room) {
+            return None;
+        }
+        let (count, copies) = copies(self.running.len());
+        let most = self.low_enough(1).to_f64();
+        Some(format!(
+            "After a change of the definition the {count} {copies} that run keep what they have now: {wants}. New \
+             ones start only beside them, unless the same change lowers it to {most}."
+        ))
+    }
+
+    fn hosts(&self) -> String {
+        let mut hosts: Vec<&str> = self.older.iter().map(|task| task.hostname.as_str()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let told = hosts.get(..HOSTS_TOLD_MAX).unwrap_or(&hosts).join(", ");
+        match hosts.len().saturating_sub(HOSTS_TOLD_MAX) {
+            0 => told,
+            more => format!("{told} and {more} more"),
+        }
+    }
+}
+
+fn copies(count: usize) -> (usize, &'static str) {
+    (count, if count == 1 { "copy" } else { "copies" })
+}
+
+fn serve(count: usize) -> &'static str {
+    if count == 1 { "serves" } else { "serve" }
+}
+
+/// Whether an agent would suit with what these tasks hold there. What is kept for roles is not thought of.
+fn suits_without(lacks: &[Lack], tasks: &[&TaskRow]) -> bool {
+    let nothing = Resources::default();
+    let freed = tasks.iter().fold(nothing, |sum, task| sum.plus(&task.resources));
+    lacks.iter().all(|lack| match lack {
+        Lack::Amount(amount, needed, spare) => spare.plus(amount.of(&freed)) >= *needed,
+        Lack::Ports { needed, spare, taken } => {
+            let ports = spare.saturating_add(freed.ports.count());
+            usize::try_from(ports).is_ok_and(|ports| ports >= *needed)
+                && taken.iter().all(|port| freed.ports.contains(*port))
+        }
+        _ => false,
+    })
+}
