@@ -82,14 +82,14 @@ impl Checkpoints {
     }
 
     /// Whether there is room for another record: writes as much as one may have, and takes it away.
-    /// With room, what is kept for ends is made whole again.
+    /// What is kept for ends is made whole again, and belongs to it: the little that a removed record
+    /// leaves is no room for new tasks.
     pub(super) fn look(&self) -> io::Result<()> {
         let path = self.path.join(".look.tmp");
         let tried = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; FILE_BYTES]));
         let removed = fs::remove_file(&path);
         tried.and(removed)?;
-        self.reserve.fill();
-        Ok(())
+        self.reserve.fill()
     }
 
     /// For people: that the disk takes no records.

@@ -29,23 +29,27 @@ impl Reserve {
     pub(super) fn open(data: &Path) -> io::Result<Self> {
         let reserve = Self { path: data.join(DIRECTORY) };
         fs::create_dir_all(&reserve.path)?;
-        reserve.fill();
+        // A full disk is for those to tell who need room.
+        let _as_far_as_it_goes = reserve.fill();
         Ok(reserve)
     }
 
-    /// Makes what is missing. A full disk is no error: whoever has room for records asks again.
-    pub(super) fn fill(&self) {
+    /// Makes what is missing.
+    ///
+    /// # Errors
+    /// What the file system says; what was made until then stays.
+    pub(super) fn fill(&self) -> io::Result<()> {
         let temporary = self.path.join(".room.tmp");
         for file in self.files().filter(|file| !fs::exists(file)) {
             let made = fs::File::create(&temporary).and_then(|mut made| {
                 made.write_all(&[0; FILE_BYTES])?;
                 made.sync_all()
             });
-            if made.and_then(|()| fs::rename(&temporary, &file)).is_err() {
+            made.and_then(|()| fs::rename(&temporary, &file)).inspect_err(|_| {
                 let _may_not_be_there = fs::remove_file(&temporary);
-                return;
-            }
+            })?;
         }
+        Ok(())
     }
 
     /// Makes `path` a file with these bytes in room that is taken already; synced, its name is not.
@@ -87,7 +91,7 @@ mod tests {
         }
         let spent = reserve.spend(&path, b"the end").unwrap_err();
         assert_eq!(spent.kind(), io::ErrorKind::StorageFull);
-        reserve.fill();
+        reserve.fill().unwrap();
         assert!(reserve.spend(&path, &[0; FILE_BYTES + 1]).is_err());
         reserve.spend(&path, b"another end").unwrap();
     }

@@ -218,8 +218,8 @@ impl Runtime {
         if self.withheld.is_empty() {
             match self.save(&effects).await {
                 Ok(has_room) => {
-                    if has_room {
-                        self.tell_room();
+                    if has_room && self.full_disk.is_some() {
+                        self.operations.look_at_disk(self.checkpoints.clone());
                     }
                     return effects.into_iter().for_each(|effect| self.do_one(effect));
                 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::rig::{Cluster, eventually, get, http, put};
+use super::rig::{Cluster, Process, eventually, get, http, put};
 
 #[test]
 fn a_killed_agent_finds_its_tasks_again() {
@@ -115,6 +115,21 @@ fn an_agent_with_a_full_disk_says_so_once_and_goes_on_when_there_is_room() {
     });
 }
 
+#[test]
+fn an_agent_says_soon_that_whoever_listens_at_its_masters_address_is_silent() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let masters = silent.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().to_str().unwrap();
+    let words = ["agent", "--data-dir", data_dir, "--http", "127.0.0.1:0", "--masters", &masters];
+    let agent = Process::start(&[words.as_slice(), &["--runtime", "process"]].concat());
+    let _dialled = silent.accept().unwrap();
+    let began = std::time::Instant::now();
+    eventually("it says so", || agent.text().contains("no master takes this agent").then_some(()));
+    // Before the wait for an answer to its introduction is over.
+    assert!(began.elapsed() < std::time::Duration::from_secs(4), "{:?}", began.elapsed());
+}
+
 /// A small file system; what runs in it is ended before it goes.
 struct SmallDisk(tempfile::TempDir);
 
@@ -150,12 +165,17 @@ fn an_app_that_fills_its_agents_disk_can_be_deleted_and_leaves_room() {
     std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
     cluster.add_agent();
     let api = cluster.http[0].clone();
-    put(&api, "/full", &json!({"cmd": "exec yes aaaaaaaaaaaaaaaa", "cpus": 0.1, "mem": 16})).unwrap();
-    cluster.running("/full", 1);
-    eventually("the disk is full", || (disk.free() == 0).then_some(()));
-    assert_eq!(http(&api, "DELETE", "/v2/apps/full", &[], "").unwrap().status, 200);
-    eventually("its task is gone", || (get(&api, "/v2/tasks")?.json()["tasks"] == json!([])).then_some(()));
-    eventually("there is room", || (disk.free() > 0).then_some(()));
+    // At once, before the agent can record that it runs, and after that.
+    for cmd in ["exec yes aaaaaaaaaaaaaaaa", "sleep 2; exec yes aaaaaaaaaaaaaaaa"] {
+        put(&api, "/full", &json!({"cmd": cmd, "cpus": 0.1, "mem": 16})).unwrap();
+        eventually("the disk is full", || (disk.free() == 0).then_some(()));
+        let deleted = http(&api, "DELETE", "/v2/apps/full?force=true", &[], "").unwrap();
+        assert_eq!(deleted.status, 200, "{}", deleted.body);
+        eventually("its task is gone", || {
+            (get(&api, "/v2/tasks")?.json()["tasks"] == json!([])).then_some(())
+        });
+        eventually("there is room", || (disk.free() > 0).then_some(()));
+    }
     put(&api, "/next", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
     cluster.running("/next", 1);
 }

@@ -163,19 +163,21 @@ fn what_an_agent_was_given_as_its_engine_went_away_runs_elsewhere() {
     cluster.add_agent();
     let api = cluster.http[0].clone();
     drop(door);
-    let container = json!({"type": "DOCKER", "docker": {"image": image.name()}});
-    let app = json!({"cpus": 0.1, "mem": 32, "instances": 4, "container": container});
-    put(&api, "/late", &app).unwrap();
-    cluster.running("/late", 4);
-    let failure = get(&api, "/v2/apps//late?embed=app.lastTaskFailure").unwrap().json();
+    let container = json!({"type": "DOCKER", "docker": {"image": image.name()},
+        "portMappings": [{"containerPort": 8080, "hostPort": 0}]});
+    let app = json!({"cpus": 0.1, "mem": 32, "instances": 4, "container": container,
+        "networks": [{"mode": "container/bridge"}]});
+    put(&api, "/moved", &app).unwrap();
+    cluster.running("/moved", 4);
+    let failure = get(&api, "/v2/apps//moved?embed=app.lastTaskFailure").unwrap().json();
     let failure = &failure["app"]["lastTaskFailure"];
     if !failure.is_null() {
         let message = failure["message"].as_str().unwrap();
         assert!(message.contains("docker, which does not answer"), "{failure}");
     }
-    assert_eq!(http(&api, "DELETE", "/v2/apps/late", &[], "").unwrap().status, 200);
+    assert_eq!(http(&api, "DELETE", "/v2/apps/moved", &[], "").unwrap().status, 200);
     eventually("the containers are gone", || {
-        docker(&["ps", "-aq", "--filter", "label=platformd.app=/late"])
+        docker(&["ps", "-aq", "--filter", "label=platformd.app=/moved"])
             .unwrap()
             .trim()
             .is_empty()
