@@ -400,8 +400,8 @@ impl Session {
     async fn on_said(&mut self, said: FromAgent) -> Result<(), End> {
         match said {
             FromAgent::Register(_) => Err(End::ByUs), // Once per connection.
-            FromAgent::Heartbeat { .. } if self.lapsed => Ok(()),
-            FromAgent::Heartbeat { seq } => {
+            FromAgent::Heartbeat { quiet, .. } if quiet || self.lapsed => Ok(()),
+            FromAgent::Heartbeat { seq, .. } => {
                 let fence = self.fence(&self.store.snapshot())?;
                 self.send(&FromMaster::HeartbeatAck { fence, seq }).await
             }
