@@ -331,9 +331,10 @@ impl Session {
         fence(view, self.term).ok_or(End::ByUs)
     }
 
-    /// Whether it is this incarnation that is recorded. The same state is not asked twice.
+    /// Whether it is this incarnation that is recorded. While no agent registers nobody is searched for.
     fn is_recorded(&mut self, view: &View) -> bool {
-        if self.recorded_at != Some(view.index) {
+        let is_known = |at: u64| at <= view.index && view.knows_agents_as_of(at);
+        if !self.recorded_at.is_some_and(is_known) {
             let row = view.agents.get(&self.agent);
             let is_recorded = row.is_some_and(|row| row.info.incarnation == self.incarnation);
             self.recorded_at = is_recorded.then_some(view.index);
