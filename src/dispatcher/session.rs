@@ -152,6 +152,8 @@ async fn begin(
     let protocol = register.protocol.min(PROTOCOL_VERSION);
     line.send(&FromMaster::Welcome { protocol, fence, heartbeat_millis }).await?;
     tracing::info!(%agent, hostname = register.agent.hostname, "agent registered");
+    // By the id that the state has: the roll is called by comparing the two.
+    let agent = view.agents.key(agent).unwrap_or(agent);
     Ok(Some(Begun { open: sessions.open(agent), term: leadership.term }))
 }
 
