@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+// A leader makes and drops a few small things for every word of every agent.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(not(feature = "sim"))]
 fn main() -> ExitCode {
     let arguments: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();

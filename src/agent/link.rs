@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout, timeout_at};
 
 use crate::line::{Line, LineReceiver, LineSender, Purpose, Security};
-use crate::protocol::{FromAgent, FromMaster};
+use crate::protocol::{FromAgent, FromMaster, is_quiet};
 use crate::world;
 
 /// Shortest pause before the next master is tried.
@@ -25,8 +25,9 @@ const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(15);
 const WELCOME_WITHIN: Duration = Duration::from_secs(5);
 /// Longest wait for a master to take one message off the line.
 const SEND_WITHIN: Duration = Duration::from_secs(5);
-/// A leader is silent when it missed this many heartbeats, and a little.
-const HEARTBEATS_MISSED_MAX: u32 = 3;
+/// A leader is silent when it left so many heartbeats in a row unanswered, and a little. The first of
+/// them may have been a quiet one.
+const HEARTBEATS_MISSED_MAX: u32 = 4;
 const SILENCE_MARGIN: Duration = Duration::from_millis(500);
 /// Bounds on the pace that a master may ask for.
 const HEARTBEAT_RANGE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(10));
@@ -264,7 +265,8 @@ impl Session {
             let result = match input {
                 Input::Beat => {
                     seq += 1;
-                    self.send(&FromAgent::Heartbeat { seq }).await
+                    let quiet = is_quiet(last_heard.elapsed(), heartbeat);
+                    self.send(&FromAgent::Heartbeat { seq, quiet }).await
                 }
                 Input::ToSend(Some(message)) => {
                     // Whoever says something need not say that it lives.

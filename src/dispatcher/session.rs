@@ -152,6 +152,8 @@ async fn begin(
     let protocol = register.protocol.min(PROTOCOL_VERSION);
     line.send(&FromMaster::Welcome { protocol, fence, heartbeat_millis }).await?;
     tracing::info!(%agent, hostname = register.agent.hostname, "agent registered");
+    // By the id that the state has: the roll is called by comparing the two.
+    let agent = view.agents.key(agent).unwrap_or(agent);
     Ok(Some(Begun { open: sessions.open(agent), term: leadership.term }))
 }
 
@@ -331,9 +333,10 @@ impl Session {
         fence(view, self.term).ok_or(End::ByUs)
     }
 
-    /// Whether it is this incarnation that is recorded. The same state is not asked twice.
+    /// Whether it is this incarnation that is recorded. While no agent registers nobody is searched for.
     fn is_recorded(&mut self, view: &View) -> bool {
-        if self.recorded_at != Some(view.index) {
+        let is_known = |at: u64| at <= view.index && view.knows_agents_as_of(at);
+        if !self.recorded_at.is_some_and(is_known) {
             let row = view.agents.get(&self.agent);
             let is_recorded = row.is_some_and(|row| row.info.incarnation == self.incarnation);
             self.recorded_at = is_recorded.then_some(view.index);
@@ -400,8 +403,8 @@ impl Session {
     async fn on_said(&mut self, said: FromAgent) -> Result<(), End> {
         match said {
             FromAgent::Register(_) => Err(End::ByUs), // Once per connection.
-            FromAgent::Heartbeat { .. } if self.lapsed => Ok(()),
-            FromAgent::Heartbeat { seq } => {
+            FromAgent::Heartbeat { quiet, .. } if quiet || self.lapsed => Ok(()),
+            FromAgent::Heartbeat { seq, .. } => {
                 let fence = self.fence(&self.store.snapshot())?;
                 self.send(&FromMaster::HeartbeatAck { fence, seq }).await
             }

@@ -329,7 +329,7 @@ async fn a_copy_is_refused_while_the_original_is_live_and_a_restart_never() {
         matches!(&refused, FromMaster::Refuse { reason } if reason.contains("lives on host-1")),
         "{refused:?}"
     );
-    first.send(&FromAgent::Heartbeat { seq: 1 }).await.unwrap();
+    first.send(&FromAgent::Heartbeat { seq: 1, quiet: false }).await.unwrap();
     assert!(matches!(hear(&mut first).await, FromMaster::HeartbeatAck { seq: 1, .. }), "it is left alone");
     // Killed and started again at once: the end of its old connection is not known yet.
     let mut again = rig.connect(info("boot", 2), Vec::new()).await;
@@ -488,8 +488,12 @@ async fn heartbeats_are_answered() {
     let mut line = rig.connect(info("boot", 1), Vec::new()).await;
     welcomed(&mut line).await;
     assigned(&mut line).await;
-    line.send(&FromAgent::Heartbeat { seq: 7 }).await.unwrap();
+    line.send(&FromAgent::Heartbeat { seq: 7, quiet: false }).await.unwrap();
     assert!(matches!(hear(&mut line).await, FromMaster::HeartbeatAck { seq: 7, .. }));
+    for (seq, quiet) in [(8, true), (9, false)] {
+        line.send(&FromAgent::Heartbeat { seq, quiet }).await.unwrap();
+    }
+    assert!(matches!(hear(&mut line).await, FromMaster::HeartbeatAck { seq: 9, .. }), "a quiet one is not");
 }
 
 /// A look at agents' clocks between the record and the connection would find the silence of the

@@ -58,7 +58,14 @@ impl Scalar {
 
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.to_f64())
+        let (whole, mut rest, mut digits) = (self.0 / 1000, self.0 % 1000, 3);
+        if rest == 0 {
+            return write!(f, "{whole}");
+        }
+        while rest % 10 == 0 {
+            (rest, digits) = (rest / 10, digits - 1);
+        }
+        write!(f, "{whole}.{rest:0digits$}")
     }
 }
 
@@ -263,6 +270,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn scalars_read_as_decimal_numbers_do(thousandths in 0..CLAIM_MAX.thousandths()) {
+            for scalar in [Scalar(thousandths), Scalar(thousandths / 10 * 10), Scalar(thousandths / 1000 * 1000)] {
+                prop_assert_eq!(scalar.to_string(), scalar.to_f64().to_string());
+            }
+        }
+
         #[test]
         fn plus_then_minus_gives_back(a in proptest::collection::vec((0u16..500, 0u16..500), 0..8),
                                       b in proptest::collection::vec(0u16..500, 0..20)) {

@@ -22,6 +22,10 @@ use crate::state::{AgentRow, ClusterState, Command, Presence};
 /// that it had stalled itself.
 const PULSE: Duration = Duration::from_millis(500);
 
+/// Changes of the state bring no further look within this time, unless a connection opened or closed:
+/// in a storm of launches there are hundreds a second, and each look asks every agent.
+const LOOK_AGE_MAX: Duration = Duration::from_millis(100);
+
 /// A look that comes so much later than meant shows that the leader itself had stalled.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -105,6 +109,8 @@ pub(super) struct AgentLiveness {
     limits: LivenessLimits,
     stats: Arc<LeaderStats>,
     clocks: Clocks,
+    /// When every agent was last looked at, and how many connections had opened or closed by then.
+    looked: Option<(Instant, u64)>,
 }
 
 impl AgentLiveness {
@@ -114,7 +120,7 @@ impl AgentLiveness {
         limits: LivenessLimits,
         stats: Arc<LeaderStats>,
     ) -> Self {
-        Self { store, contacts, limits, stats, clocks: Clocks::starting(Instant::now()) }
+        Self { store, contacts, limits, stats, clocks: Clocks::starting(Instant::now()), looked: None }
     }
 
     async fn look(&mut self) -> Result<Option<Instant>, Unrecorded> {
@@ -124,6 +130,12 @@ impl AgentLiveness {
             LeaderStats::add(&self.stats.stalls, 1);
             self.clocks = Clocks::starting(now);
         }
+        let connections = *self.contacts.changes().borrow();
+        let is_recent =
+            |(at, then): (Instant, u64)| then == connections && now.duration_since(at) < LOOK_AGE_MAX;
+        if self.looked.is_some_and(is_recent) && self.clocks.planned.is_some() {
+            return Ok(self.clocks.planned);
+        }
         let (view, moment) = self.store.look();
         let judged = self.judge(&view, now, moment);
         if !judged.commands.is_empty() {
@@ -131,6 +143,7 @@ impl AgentLiveness {
             self.store.propose(judged.commands).await?;
         }
         self.clocks.planned = judged.watches.then(|| Instant::now() + PULSE);
+        self.looked = Some((now, connections));
         Ok(self.clocks.planned)
     }
 
@@ -219,5 +232,55 @@ impl Controller for AgentLiveness {
 
     fn reconcile(&mut self) -> BoxFuture<'_, Result<Option<Instant>, Unrecorded>> {
         Box::pin(self.look())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::store::StateStore;
+    use crate::store::in_memory::InMemoryStore;
+    use crate::testkit::an_agent;
+    use crate::world::ManualClock;
+
+    /// An agent that talks, and how often somebody asked.
+    struct Asked {
+        times: AtomicUsize,
+        connections: watch::Sender<u64>,
+    }
+
+    impl Contacts for Asked {
+        fn visit(&self, visit: &mut dyn FnMut(&AgentId, Contact)) {
+            self.times.fetch_add(1, Ordering::Relaxed);
+            visit(&AgentId::new("a1"), Contact::Connected { last_heard: Instant::now() });
+        }
+
+        fn changes(&self) -> watch::Receiver<u64> {
+            self.connections.subscribe()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn agents_are_asked_anew_after_a_while_and_at_every_connection() {
+        let clock = Arc::new(ManualClock::at(1_000));
+        let store = Arc::new(InMemoryStore::new(Arc::clone(&clock) as Arc<_>));
+        store.record(vec![an_agent("a1").register()]);
+        let store = LeaderStore::new(store as Arc<dyn StateStore>, clock, 1);
+        let asked = Arc::new(Asked { times: AtomicUsize::new(0), connections: watch::channel(0).0 });
+        let contacts = Arc::clone(&asked) as Arc<dyn Contacts>;
+        let mut liveness = AgentLiveness::new(store, contacts, LivenessLimits::default(), Arc::default());
+        let first = liveness.look().await.unwrap();
+        let times = || asked.times.swap(0, Ordering::Relaxed);
+        assert!(times() > 0);
+        assert_eq!(liveness.look().await.unwrap(), first, "the next look stays where it was");
+        assert_eq!(times(), 0, "asked a moment ago");
+        asked.connections.send_modify(|count| *count += 1);
+        liveness.look().await.unwrap();
+        assert!(times() > 0, "somebody came or went");
+        tokio::time::advance(LOOK_AGE_MAX).await;
+        liveness.look().await.unwrap();
+        assert!(times() > 0, "a while has passed");
     }
 }

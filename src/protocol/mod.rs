@@ -12,6 +12,7 @@
 //! * An agent repeats a status until it is acknowledged; the leader acknowledges after commit.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,10 +48,14 @@ impl Fence {
 pub enum FromAgent {
     /// First message of a connection.
     Register(Register),
-    /// I live. Answered by [`FromMaster::HeartbeatAck`]. Said once a second unless something else is.
+    /// I live. Answered by [`FromMaster::HeartbeatAck`] unless it is quiet. Said once a second unless
+    /// something else is.
     Heartbeat {
         /// Counts up per connection.
         seq: u64,
+        /// No answer is needed: the leader was heard a moment ago. A leader of before answers all the same.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        quiet: bool,
     },
     /// News of tasks, oldest first; repeated until acknowledged.
     Status {
@@ -67,6 +72,13 @@ pub enum FromAgent {
         /// Nothing to be given meanwhile that it could not start.
         hindrances: Hindrances,
     },
+}
+
+/// Whether an agent that says once per `beat` that it lives needs no answer now, `heard_ago` after it
+/// last heard its leader: then at most one beat in a row stays unanswered. An answer costs a leader of
+/// ten thousand agents as much as all the rest of a heartbeat.
+pub fn is_quiet(heard_ago: Duration, beat: Duration) -> bool {
+    heard_ago < beat + beat / 2
 }
 
 /// What only one agent knows; a master keeps a digest of it. Never shown or logged.
@@ -205,5 +217,33 @@ impl Assignment {
             Self::Run(launch) => &launch.task,
             Self::Stop { task, .. } => task,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_other_heartbeat_needs_no_answer() {
+        let beat = Duration::from_secs(1);
+        let heard_ago = [0, 999, 1_001, 1_499, 1_500, 2_000, 9_000].map(Duration::from_millis);
+        assert_eq!(heard_ago.map(|ago| is_quiet(ago, beat)), [true, true, true, true, false, false, false]);
+    }
+
+    /// As agents and leaders of before say and read it.
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    enum Before {
+        Heartbeat { seq: u64 },
+    }
+
+    #[test]
+    fn heartbeats_of_before_want_answers_and_quiet_ones_are_read_by_leaders_of_before() {
+        let said = rmp_serde::to_vec_named(&Before::Heartbeat { seq: 3 }).unwrap();
+        let asks = FromAgent::Heartbeat { seq: 3, quiet: false };
+        assert_eq!(rmp_serde::from_slice::<FromAgent>(&said).unwrap(), asks);
+        assert_eq!(rmp_serde::to_vec_named(&asks).unwrap(), said);
+        let quiet = rmp_serde::to_vec_named(&FromAgent::Heartbeat { seq: 3, quiet: true }).unwrap();
+        assert_eq!(rmp_serde::from_slice::<Before>(&quiet).unwrap(), Before::Heartbeat { seq: 3 });
     }
 }

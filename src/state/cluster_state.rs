@@ -41,6 +41,20 @@ pub struct ClusterState {
     /// `instances`, and not written with them.
     #[serde(skip)]
     pub(super) by_agent: ByAgent,
+    /// Index of the latest entry that changed who an agent is. Derived, and not written: a state that was
+    /// read from bytes counts as changed there.
+    #[serde(skip)]
+    pub(super) introduced_at: Derived,
+}
+
+/// An index that differs between masters that agree, since one of them may have read its state from bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Derived(pub(super) u64);
+
+impl PartialEq for Derived {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 impl Serialize for ClusterState {
@@ -77,7 +91,14 @@ impl ClusterState {
             self.instances.insert(id, row);
         }
         self.by_agent = ByAgent::of(live);
+        self.introduced_at = Derived(self.index);
         self
+    }
+
+    /// Whether every agent is, in all but what it was given, who it was at the earlier `index`: no
+    /// registration was recorded in between. May say no for want of knowledge.
+    pub fn knows_agents_as_of(&self, index: u64) -> bool {
+        self.introduced_at.0 <= index
     }
 
     /// Current content of an app.

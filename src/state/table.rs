@@ -199,6 +199,15 @@ impl<K: Ord + Clone, V> Table<K, V> {
         leaf.items.get(leaf.find(key).ok()?)
     }
 
+    /// A key as the table has it: clones of that one are compared without being read.
+    pub fn key<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&K>
+    where
+        K: Borrow<Q>,
+    {
+        let leaf = self.root.under(key)?.under(key)?;
+        leaf.keys.get(leaf.find(key).ok()?)
+    }
+
     /// Whether `key` has a row.
     pub fn contains<Q: Ord + ?Sized>(&self, key: &Q) -> bool
     where
@@ -414,6 +423,7 @@ mod tests {
                 }
                 for probe in [0u16, 1, 700, 1499] {
                     prop_assert_eq!(table.get(&probe).map(|row| **row), model.get(&probe).copied());
+                    prop_assert_eq!(table.key(&probe), model.get_key_value(&probe).map(|(key, _)| key));
                     prop_assert!(table.range_from(&probe).map(|(k, _)| *k).eq(model.range(probe..).map(|(k, _)| *k)));
                 }
                 let bytes = rmp_serde::to_vec_named(&table).unwrap();

@@ -20,6 +20,7 @@ use crate::domain::{
 use crate::line::{Line, LineSender, Purpose, Security};
 use crate::protocol::{
     Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Proof, Register, StatusUpdate, TaskReport,
+    is_quiet,
 };
 use crate::world::{self, Clock, SystemClock};
 
@@ -242,10 +243,12 @@ impl Agent {
         let mut ticks = interval_at(Instant::now() + offset, beat);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut seq = 0;
+        let mut last_heard = Instant::now();
         loop {
             tokio::select! {
                 heard = receiver.receive::<FromMaster>() => {
                     let Some(message) = heard? else { return Ok(None) };
+                    last_heard = Instant::now();
                     match message {
                         FromMaster::Assign { fence, tasks, .. } => {
                             if self.heeds(&fence) {
@@ -262,7 +265,8 @@ impl Agent {
                 }
                 _ = ticks.tick() => {
                     seq += 1;
-                    sender.send(&FromAgent::Heartbeat { seq }).await?;
+                    let quiet = is_quiet(last_heard.elapsed(), beat);
+                    sender.send(&FromAgent::Heartbeat { seq, quiet }).await?;
                     self.say(&mut sender, self.untold(RESEND_AFTER)).await?;
                 }
             }

@@ -6,6 +6,7 @@ use super::Recorder;
 use crate::domain::{
     AgentId, AgentInfo, Hindrances, Incarnation, InstanceId, PortRanges, Reserved, Resources, Timestamp,
 };
+use crate::state::cluster_state::Derived;
 use crate::state::{AgentRow, ClusterState, Event, Presence, Refusal};
 
 /// A later incarnation of the same place takes over; one of another place does whenever it is
@@ -34,6 +35,7 @@ pub(super) fn register(
             drawn: Reserved::new(),
         };
         state.agents.insert(info.id.clone(), row);
+        state.introduced_at = Derived(state.index);
         record.event(Event::AgentRegistered(info.id.clone()));
         return;
     };
@@ -49,9 +51,11 @@ pub(super) fn register(
         return; // Known already: a repeat writes nothing.
     }
     row.proof = proof.cloned();
-    row.info = Arc::new(info.clone());
+    // The id as the tables have it already: that of the entry would be kept a second time.
+    row.info = Arc::new(AgentInfo { id: row.info.id.clone(), ..info.clone() });
     row.presence = Presence::Registered;
     row.held_ports = held.clone();
+    state.introduced_at = Derived(state.index);
     record.event(Event::AgentRegistered(info.id.clone()));
     for id in live_ids(state, &info.id) {
         if let Some(task) = state.instances.get_mut(&id).and_then(|row| row.task.as_mut()) {

@@ -11,6 +11,21 @@ fn registers_again_unchanged_writes_nothing() {
 }
 
 #[test]
+fn registers_is_no_longer_known_from_before() {
+    let mut ground = Playground::with_agents(1);
+    let known = |ground: &Playground, index| ground.state.knows_agents_as_of(index);
+    let joined = ground.state.index;
+    ground.record(vec![an_agent("a1").register(), Command::Reap { requests_before: Timestamp::default() }]);
+    assert!(ground.state.index > joined && known(&ground, joined), "unchanged");
+    let before = ground.state.index;
+    ground.record(vec![an_agent("a1").run(2).register()]);
+    assert!(!known(&ground, before) && known(&ground, ground.state.index), "another run");
+    let before = ground.state.index;
+    ground.record(vec![an_agent("a2").register()]);
+    assert!(!known(&ground, before), "another agent");
+}
+
+#[test]
 fn is_an_earlier_run_than_the_known_one_is_refused() {
     let mut ground = Playground::with_agents(0);
     ground.record(vec![an_agent("a1").run(2).register()]);
