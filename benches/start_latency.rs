@@ -58,24 +58,30 @@ fn ask(api: &str, method: &str, path: &str, body: &str) -> Value {
     serde_json::from_str(body).unwrap_or(Value::Null)
 }
 
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Between two questions about a process, which runs after some milliseconds.
+const PROCESS_PAUSE: Duration = Duration::from_micros(500);
+/// And about a container: who asks more often takes from the engine one of the two processors that it
+/// starts containers with, which the raw starts have to themselves.
+const CONTAINER_PAUSE: Duration = Duration::from_millis(10);
+
+fn until(what: &str, pause: Duration, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !is_so() {
         assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_micros(500));
+        std::thread::sleep(pause);
     }
 }
 
 /// From POST to a readable TASK_RUNNING.
-fn post_to_running(api: &str, app: &Value) -> Duration {
+fn post_to_running(api: &str, app: &Value, pause: Duration) -> Duration {
     let id = app["id"].as_str().expect("an id").to_owned();
     let began = Instant::now();
     ask(api, "POST", "/v2/apps", &app.to_string());
     let path = format!("/v2/apps{id}");
-    until("it runs", || ask(api, "GET", &path, "")["app"]["tasksRunning"] == 1);
+    until("it runs", pause, || ask(api, "GET", &path, "")["app"]["tasksRunning"] == 1);
     let took = began.elapsed();
     ask(api, "DELETE", &path, "");
-    until("it is gone", || ask(api, "GET", "/v2/tasks", "")["tasks"] == json!([]));
+    until("it is gone", pause, || ask(api, "GET", "/v2/tasks", "")["tasks"] == json!([]));
     took
 }
 
@@ -122,7 +128,7 @@ fn containers(api: &str) {
         let app = json!({"id": format!("/bench-{round}"), "cpus": 0.1, "mem": 32,
             "container": {"type": "DOCKER", "docker": {"image": image.name()}},
             "networks": [{"mode": "container/bridge"}], "portDefinitions": []});
-        ours.push(post_to_running(api, &app));
+        ours.push(post_to_running(api, &app, CONTAINER_PAUSE));
     }
     let raw = show("raw Docker, create and start", raw);
     let ours = show("POST to TASK_RUNNING, container", ours);
@@ -138,7 +144,7 @@ fn processes(api: &str) {
     let times = (0..ROUNDS).map(|round| {
         let app =
             json!({"id": format!("/process-{round}"), "cmd": "exec sleep 1000", "cpus": 0.1, "mem": 32});
-        post_to_running(api, &app)
+        post_to_running(api, &app, PROCESS_PAUSE)
     });
     show("POST to TASK_RUNNING, process", times.collect());
 }
@@ -172,7 +178,7 @@ fn main() {
         rest.split_whitespace().next().map(str::to_owned)
     });
     let api = api.expect("the address of the API");
-    until("an agent is there", || {
+    until("an agent is there", PROCESS_PAUSE, || {
         ask(&api, "GET", "/v1/agents", "")["agents"].as_array().is_some_and(|a| !a.is_empty())
     });
     containers(&api);
@@ -214,7 +220,7 @@ fn idle_cluster(path: &dyn Fn(&str) -> String, masters: usize) {
     let dir = path(&format!("agent-of-{masters}"));
     let words = ["agent", "--http", "127.0.0.1:0", "--masters", &listed, "--data-dir", &dir];
     let agent = start(&[&words[..], &["--runtime", "process", "--hostname", "localhost"]].concat());
-    until("the agent registers", || {
+    until("the agent registers", PROCESS_PAUSE, || {
         TcpStream::connect(&http[0]).is_ok()
             && ask(&http[0], "GET", "/v1/agents", "")["agents"].as_array().is_some_and(|a| !a.is_empty())
     });

@@ -9,9 +9,10 @@ use super::record::TaskRecord;
 use super::verdict::Probe;
 use crate::domain::{
     AgentId, AgentInfo, Attributes, ClusterId, Exit, HealthCheck, HealthProtocol, Incarnation, LaunchCheck,
-    LaunchContainer, PortBinding, PortRanges, Resources, TaskId, TaskLaunch, Timestamp, Transport, UpdateId,
+    PortBinding, PortRanges, Resources, TaskId, TaskLaunch, Timestamp, Transport, UpdateId,
 };
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster};
+use crate::testkit::a_container;
 
 mod restarts;
 mod starts;
@@ -543,15 +544,7 @@ fn a_stop_waits_until_the_drivers_say_what_is_there() {
 
 #[test]
 fn a_container_of_which_only_the_name_is_known_is_still_a_container() {
-    let container = LaunchContainer {
-        image: "x".to_owned(),
-        force_pull: false,
-        privileged: false,
-        parameters: Vec::new(),
-        host_network: false,
-        volumes: Vec::new(),
-        tty: false,
-    };
+    let container = a_container("x");
     let launch = TaskLaunch { container: Some(container), ..a_launch("a") };
     let record = TaskRecord::accepted(launch, "boot", Timestamp::default());
     assert_eq!(record.handle_or_name().container.as_deref(), Some(""));

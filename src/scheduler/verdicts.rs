@@ -30,7 +30,7 @@ use super::ground::Plot;
 use super::launch_queue::waiting_of;
 use super::matcher::Need;
 use super::rules::Objections;
-use super::{Suspects, feasibility};
+use super::{Suspects, feasibility, rank};
 use crate::domain::{AgentId, AgentInfo, AppId, Resources, Strategy, Timestamp};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence, Table, TaskFailure};
 
@@ -94,6 +94,8 @@ pub struct Verdicts {
     ends: Vec<usize>,
     /// Of all agents, one after the other: a list for each costs more than all that is in it.
     lacks: Vec<Lack>,
+    /// How full each is, in millionths: what those that suit are told apart by.
+    loads: Vec<u64>,
 }
 
 /// What one agent says.
@@ -211,23 +213,24 @@ impl Verdicts {
     fn of(state: &ClusterState, need: &Need, suspects: &Suspects) -> Self {
         let count = state.agents.len();
         let (mut ends, mut lacks) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut loads = Vec::with_capacity(count);
         let mut objections = Objections::of(&need.rules);
         for agent in state.agents.values() {
-            against(agent, need, suspects, &mut objections, &mut lacks);
+            loads.push(against(agent, need, suspects, &mut objections, &mut lacks));
             ends.push(lacks.len());
         }
-        Self { agents: state.agents.clone(), ends, lacks }
+        Self { agents: state.agents.clone(), ends, lacks, loads }
     }
 }
 
-/// Everything that stands against an agent.
+/// Adds everything that stands against an agent; gives how full it is.
 fn against(
     agent: &AgentRow,
     need: &Need,
     suspects: &Suspects,
     objections: &mut Objections<'_>,
     lacks: &mut Vec<Lack>,
-) {
+) -> u64 {
     let info = &agent.info;
     if let Presence::Unreachable { since } = agent.presence {
         lacks.push(Lack::Unreachable(since));
@@ -246,7 +249,9 @@ fn against(
     lacks.extend(objections.against(info).map(|(at, objection)| Lack::Constraint(at, objection)));
     // Of an agent that is away, too: what would it have to offer when it is back?
     let spare_of = if need.ports.is_empty() { AgentRow::spare_amounts } else { AgentRow::spare };
-    shortage(need, &Plot::whatever(agent, false, spare_of), lacks);
+    let plot = Plot::whatever(agent, false, spare_of);
+    shortage(need, &plot, lacks);
+    rank::load((info.totals.cpus, info.totals.mem), (plot.spare.cpus, plot.spare.mem))
 }
 
 #[cfg(test)]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::domain::{
     Affinity, AgentId, AgentInfo, AppId, AppVersion, AttributeValue, Backoff, Constraint, Container,
-    DeploymentId, DockerImage, HealthCheck, HealthProtocol, Incarnation, KillSelection, Millionths, Network,
-    Operator, PortDefinition, PortMapping, PortRanges, Preference, Resources, RunSpec, Scalar, SpecChange,
-    SpecVersion, Spread, Target, Timestamp, UnreachableStrategy, UpgradeStrategy, Wanted, Wishes,
+    DeploymentId, DockerImage, HealthCheck, HealthProtocol, Incarnation, KillSelection, LaunchContainer,
+    Millionths, Network, Operator, PortDefinition, PortMapping, PortRanges, Preference, Resources, RunSpec,
+    Scalar, SpecChange, SpecVersion, Spread, Target, Timestamp, UnreachableStrategy, UpgradeStrategy, Wanted,
+    Wishes,
 };
 use crate::planner::plan_deployment;
 use crate::state::{AppChange, ClusterState, Command, StartDeployment};
@@ -242,6 +243,19 @@ fn start(state: &ClusterState, id: DeploymentId, app: &AppId, spec: Option<RunSp
         request: None,
     };
     Command::StartDeployment(Box::new(start))
+}
+
+/// A container of an image on the bridge network, with nothing else asked for.
+pub fn a_container(image: &str) -> LaunchContainer {
+    LaunchContainer {
+        image: image.to_owned(),
+        force_pull: false,
+        privileged: false,
+        parameters: Vec::new(),
+        host_network: false,
+        volumes: Vec::new(),
+        tty: false,
+    }
 }
 
 /// A machine with 8 cpus, 16 GiB, 100 GB of disk, ports 31000 to 31999, and Docker.

@@ -13,5 +13,5 @@ pub mod image;
 mod playground;
 
 pub use crate::forecast::obedient_news;
-pub use builders::{AgentBuilder, AppBuilder, an_agent, an_app};
+pub use builders::{AgentBuilder, AppBuilder, a_container, an_agent, an_app};
 pub use playground::Playground;

@@ -101,15 +101,7 @@ fn a_start_without_room_for_its_record_waits_and_is_given_back() {
 
 #[test]
 fn starts_and_stops_are_tried_at_once_when_the_engine_is_back() {
-    let container = LaunchContainer {
-        image: "x".to_owned(),
-        force_pull: false,
-        privileged: false,
-        parameters: Vec::new(),
-        host_network: false,
-        volumes: Vec::new(),
-        tty: false,
-    };
+    let container = a_container("x");
     let in_container = |task: &str| TaskLaunch { container: Some(container.clone()), ..a_launch(task) };
     let mut play = Play::with_a_running(in_container("a"));
     let run = play.run(in_container("b"));

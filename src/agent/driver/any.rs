@@ -128,17 +128,10 @@ mod tests {
     use super::*;
     use crate::agent::driver::fake::FakeMachine;
     use crate::domain::{LaunchContainer, Process, Resources, TaskId};
+    use crate::testkit::a_container;
 
     fn launch(task: &str, in_container: bool) -> TaskLaunch {
-        let container = LaunchContainer {
-            image: "web:1".to_owned(),
-            force_pull: false,
-            privileged: false,
-            parameters: Vec::new(),
-            host_network: true,
-            volumes: Vec::new(),
-            tty: false,
-        };
+        let container = LaunchContainer { host_network: true, ..a_container("web:1") };
         TaskLaunch {
             task: TaskId::new(task),
             app: "/web".to_owned(),

@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ptr;
 
 use super::crowd::{Crowd, Merit, Order};
 use super::{Lack, Verdicts};
@@ -85,10 +86,8 @@ impl<'a> Places<'a> {
         if told.is_empty() {
             return Vec::new();
         }
-        let everybody = Everybody {
-            agents: self.state.agents.values().map(|row| &**row).collect(),
-            siblings: self.siblings(),
-        };
+        let agents: Vec<&AgentRow> = self.state.agents.values().map(|row| &**row).collect();
+        let everybody = Everybody { siblings: self.siblings(&agents), agents };
         let mut fields: BTreeMap<SpecVersion, Field<'_>> = BTreeMap::new();
         let field = |row: &InstanceRow| {
             let content = self.state.content_of(row)?;
@@ -106,21 +105,17 @@ impl<'a> Places<'a> {
         told.iter().filter_map(tell).collect()
     }
 
-    /// Instances of the app on each agent, in the order of their ids.
-    fn siblings(&self) -> Vec<u32> {
+    /// Instances of the app on each of all agents.
+    fn siblings(&self, agents: &[&AgentRow]) -> Vec<u32> {
         let tasks = self.state.instances_of(self.app).filter_map(|row| row.task.as_ref());
-        let mut agents: Vec<&AgentId> = tasks.filter(|task| task.is_live()).map(|task| &task.agent).collect();
-        agents.sort_unstable();
-        let mut agents = agents.into_iter().peekable();
-        let count = |id: &AgentId| {
-            while agents.next_if(|agent| *agent < id).is_some() {}
-            let mut own = 0;
-            while agents.next_if(|agent| *agent == id).is_some() {
-                own += 1;
-            }
-            own
-        };
-        self.state.agents.iter().map(|(id, _)| id).map(count).collect()
+        let rows = tasks.filter(|task| task.is_live()).filter_map(|task| self.state.agents.get(&task.agent));
+        // Rows are told apart by where they lie: to compare ids costs a look at each agent.
+        let mut counts: BTreeMap<usize, u32> = BTreeMap::new();
+        for row in rows {
+            *counts.entry(ptr::from_ref::<AgentRow>(row).addr()).or_default() += 1;
+        }
+        let count = |row: &&AgentRow| counts.get(&ptr::from_ref::<AgentRow>(*row).addr()).copied();
+        agents.iter().map(|row| count(row).unwrap_or(0)).collect()
     }
 }
 
@@ -161,18 +156,17 @@ impl<'a> Field<'a> {
         };
         let counts = |lack: &Lack| matches!(lack, Lack::Constraint(at, _) if need.rules.counts(*at));
         let mut known: BTreeMap<Vec<u32>, usize> = BTreeMap::new();
-        for (at, lacks) in verdicts.lacks().enumerate() {
+        for ((at, lacks), load) in verdicts.lacks().enumerate().zip(&verdicts.loads) {
             if lacks.iter().all(counts) {
-                field.admit(at, &mut known);
+                field.admit(at, *load, &mut known);
             }
         }
         field
     }
 
-    fn admit(&mut self, at: usize, known: &mut BTreeMap<Vec<u32>, usize>) {
-        let Some(agent) = self.everybody.agents.get(at).copied() else { return };
+    /// An agent that is so full joins those that suit.
+    fn admit(&mut self, at: usize, load: u64, known: &mut BTreeMap<Vec<u32>, usize>) {
         let siblings = self.everybody.siblings.get(at).copied().unwrap_or(0);
-        let load = load(&agent.info, &agent.spare_amounts());
         let Some(judge) = &mut self.judge else {
             let merit = Merit { points: Reverse(0), siblings, free: Reverse(rank::free(load)) };
             if self.crowds.is_empty() {
@@ -180,6 +174,7 @@ impl<'a> Field<'a> {
             }
             return self.crowds.iter_mut().for_each(|crowd| crowd.join(merit, at));
         };
+        let Some(agent) = self.everybody.agents.get(at) else { return };
         let face = judge.face_of(&agent.info);
         let points = Reverse(judge.local(&face, load, siblings));
         let merit = Merit { points, siblings: 0, free: Reverse(0) };

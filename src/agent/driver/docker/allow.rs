@@ -92,17 +92,10 @@ fn refused(what: &str, flag: &str) -> DriverError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testkit::a_container;
 
     fn container() -> LaunchContainer {
-        LaunchContainer {
-            image: "web:1".to_owned(),
-            force_pull: false,
-            privileged: false,
-            parameters: Vec::new(),
-            host_network: false,
-            volumes: Vec::new(),
-            tty: false,
-        }
+        a_container("web:1")
     }
 
     #[track_caller]

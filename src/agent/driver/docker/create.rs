@@ -148,6 +148,7 @@ mod tests {
     use super::*;
     use crate::agent::driver::docker::Allow;
     use crate::domain::{AgentId, Resources, Scalar, TaskId};
+    use crate::testkit::a_container;
 
     fn launch(process: Process) -> TaskLaunch {
         TaskLaunch {
@@ -172,15 +173,7 @@ mod tests {
         process: Process,
         change: impl FnOnce(&mut LaunchContainer),
     ) -> Result<ContainerCreateBody, DriverError> {
-        let mut container = LaunchContainer {
-            image: "web:1".to_owned(),
-            force_pull: false,
-            privileged: false,
-            parameters: Vec::new(),
-            host_network: false,
-            volumes: Vec::new(),
-            tty: false,
-        };
+        let mut container = a_container("web:1");
         change(&mut container);
         let settings = DockerSettings {
             allow: Allow { parameters: true, ..Allow::default() },
