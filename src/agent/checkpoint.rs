@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::TaskRecord;
-use super::reserve::{FILE_BYTES, Reserve};
+use super::reserve::{FILE_BYTES, Reserve, is_full};
 use super::sealed;
 use crate::domain::TaskId;
 use crate::world::fs;
@@ -115,10 +115,6 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = fs::File::create(path)?;
     file.write_all(bytes)?;
     file.sync_all()
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn read_or_set_aside(file: &Path) -> Option<TaskRecord> {

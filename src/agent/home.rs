@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::reserve::Reserve;
 use super::sealed;
 use crate::domain::{AgentId, Incarnation, Timestamp};
 use crate::protocol::{Fence, Proof};
@@ -167,8 +168,9 @@ fn read(path: &Path) -> Result<Option<State>, HomeError> {
 
 fn write(path: &Path, state: &State) -> io::Result<()> {
     let bytes = sealed::seal(state)?;
-    fs::write_atomic(&path.join(STATE), &bytes)?;
-    fs::write_atomic(&path.join(COPY), &bytes)
+    let reserve = Reserve::at(path);
+    reserve.replace(&path.join(STATE), &bytes)?;
+    reserve.replace(&path.join(COPY), &bytes)
 }
 
 #[cfg(not(feature = "sim"))]

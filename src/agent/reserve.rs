@@ -25,9 +25,14 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
+    /// Whatever there is below `data`.
+    pub(super) fn at(data: &Path) -> Self {
+        Self { path: data.join(DIRECTORY) }
+    }
+
     /// Opens the directory below `data`, and fills it as far as the disk lets us.
     pub(super) fn open(data: &Path) -> io::Result<Self> {
-        let reserve = Self { path: data.join(DIRECTORY) };
+        let reserve = Self::at(data);
         fs::create_dir_all(&reserve.path)?;
         // A full disk is for those to tell who need room.
         let _as_far_as_it_goes = reserve.fill();
@@ -41,7 +46,7 @@ impl Reserve {
     pub(super) fn fill(&self) -> io::Result<()> {
         let temporary = self.path.join(".room.tmp");
         for file in self.files().filter(|file| !fs::exists(file)) {
-            let made = fs::File::create(&temporary).and_then(|mut made| {
+            let made = fs::create_private(&temporary).and_then(|mut made| {
                 made.write_all(&[0; FILE_BYTES])?;
                 made.sync_all()
             });
@@ -66,9 +71,30 @@ impl Reserve {
         file.sync_all()
     }
 
+    /// Replaces a small file as [`fs::write_atomic`] does, and in room that is taken already where the
+    /// disk has none: an agent that could not start there could not stop what fills it.
+    ///
+    /// # Errors
+    /// Those of [`Reserve::spend`].
+    pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        match fs::write_atomic(path, bytes) {
+            Err(error) if is_full(&error) => {}
+            written => return written,
+        }
+        let temporary = self.path.join(".spent.tmp");
+        self.spend(&temporary, bytes)?;
+        fs::rename(&temporary, path)?;
+        path.parent().map_or(Ok(()), fs::sync_dir)
+    }
+
     fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
         (0..FILES).map(|number| self.path.join(format!("{number}.room")))
     }
+}
+
+/// Whether a disk has no room.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(all(test, not(feature = "sim")))]

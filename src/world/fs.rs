@@ -39,7 +39,10 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
 }
 
 /// Makes an empty file that nobody but its owner may read.
-fn create_private(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// What the file system answers.
+pub fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(not(feature = "sim"))]

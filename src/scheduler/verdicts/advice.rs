@@ -25,9 +25,8 @@ impl Advice {
         if self.changes.is_empty() {
             return None;
         }
-        let note = keepers.note(&self.changes);
         self.changes.splice(0..0, keepers.stop_first(verdicts));
-        note
+        keepers.note(&self.changes)
     }
 }
 

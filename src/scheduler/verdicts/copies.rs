@@ -15,6 +15,11 @@ const HOSTS_TOLD_MAX: usize = 5;
 /// Hundredths of a share: finer ones nobody writes.
 const HUNDREDTH: u64 = 10_000;
 
+/// What it costs to let older copies stop first, and how it is asked for. Whole sentences.
+const PRICE: &str = " Copies that stop first serve no more until newer ones do, and whoever else waits may take their \
+                     room: ask 'platformd what-if' before. It takes a PUT with force=true and both fields of the \
+                     upgradeStrategy.";
+
 /// How many live copies there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
@@ -116,7 +121,12 @@ impl<'a> Keepers<'a> {
             let (count, copies) = copies(self.older.len());
             let keep = if count == 1 { "keeps its" } else { "keep their" };
             let hosts = self.hosts();
-            return Some(format!("{count} older {copies} on {hosts} {keep} room: {wants}."));
+            let price = if changes.iter().any(|change| matches!(change, Change::StopFirst { .. })) {
+                PRICE
+            } else {
+                ""
+            };
+            return Some(format!("{count} older {copies} on {hosts} {keep} room: {wants}.{price}"));
         }
         if !changes.iter().any(Change::is_about_room) {
             return None;

@@ -169,6 +169,9 @@ fn an_app_that_fills_its_agents_disk_can_be_deleted_and_leaves_room() {
     for cmd in ["exec yes aaaaaaaaaaaaaaaa", "sleep 2; exec yes aaaaaaaaaaaaaaaa"] {
         put(&api, "/full", &json!({"cmd": cmd, "cpus": 0.1, "mem": 16})).unwrap();
         eventually("the disk is full", || (disk.free() == 0).then_some(()));
+        // An agent that could not start there could not stop what fills it.
+        cluster.agents[0].as_mut().unwrap().kill();
+        cluster.start_agent(0);
         let deleted = http(&api, "DELETE", "/v2/apps/full?force=true", &[], "").unwrap();
         assert_eq!(deleted.status, 200, "{}", deleted.body);
         eventually("its task is gone", || {

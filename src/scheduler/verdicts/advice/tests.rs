@@ -203,7 +203,9 @@ fn copies_that_keep_their_room_are_named_and_may_be_let_go() {
     assert_eq!(
         explanation.note.as_deref(),
         Some(
-            "2 older copies on a1.local, a2.local keep their room: minimumHealthCapacity 1 wants 2 serving, and 2 serve."
+            "2 older copies on a1.local, a2.local keep their room: minimumHealthCapacity 1 wants 2 serving, and 2 serve. \
+             Copies that stop first serve no more until newer ones do, and whoever else waits may take their room: ask \
+             'platformd what-if' before. It takes a PUT with force=true and both fields of the upgradeStrategy."
         )
     );
     assert_eq!(
