@@ -1,4 +1,4 @@
-//! What would let an app run that fits nowhere, in words; [`super::advice`] finds it.
+//! What would let an app run that fits nowhere, in words; [`mod@super::advice`] finds it.
 
 use super::Amount;
 use crate::domain::{Millionths, Resources, Scalar};
