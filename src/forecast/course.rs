@@ -35,7 +35,7 @@ pub struct Course {
     suspects: Suspects,
     strategy: Strategy,
     book: Book,
-    minted: u128,
+    minted: u64,
 }
 
 impl Course {
@@ -168,12 +168,16 @@ impl Copies {
     }
 }
 
-/// An id that nobody has; `minted` counts on.
-pub(super) fn fresh_id(state: &ClusterState, app: &AppId, minted: &mut u128) -> InstanceId {
+/// Upper half of the ids that are made up here. Real ones are UUIDs of a version between 1 and 8;
+/// these have the reserved version 15, so that they are never taken for a real one.
+const MADE_UP: u128 = u128::MAX << 64;
+
+/// An id that nobody has, and that no real instance ever had; `minted` counts on.
+pub(super) fn fresh_id(state: &ClusterState, app: &AppId, minted: &mut u64) -> InstanceId {
     loop {
         *minted = minted.saturating_add(1);
-        let id = InstanceId::mint(app, uuid::Uuid::from_u128(*minted));
-        // Real ids are drawn by chance; one of these among them would be a wonder.
+        let id = InstanceId::mint(app, uuid::Uuid::from_u128(MADE_UP | u128::from(*minted)));
+        // The state may be one that was foretold.
         if !state.instances.contains(&id) {
             return id;
         }

@@ -139,7 +139,7 @@ struct Planner<'a> {
     anchors: BTreeSet<AppId>,
     /// What apps get that wish for none.
     strategy: Strategy,
-    minted: u128,
+    minted: u64,
     tries: usize,
     left: usize,
     left_of: BTreeMap<AppId, usize>,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{AgentId, AppId, Strategy};
+use crate::domain::{AgentId, AppId, DeploymentId, Strategy};
 use crate::forecast::Outcome;
 use crate::scheduler::Suspects;
 use crate::testkit::{AppBuilder, Playground, an_agent, an_app};
@@ -86,7 +86,7 @@ proptest! {
                 }
                 1 => commands.push(an_agent(&format!("new-{a}")).cpus(f64::from(b % 3)).register()),
                 _ => {
-                    let name = crate::domain::DeploymentId::new(format!("foretold-{kind}-{a}-{b}"));
+                    let name = DeploymentId::new(format!("foretold-{kind}-{a}-{b}"));
                     let mut copy = course.clone();
                     copy.record(commands.clone());
                     commands.push(some_app((kind, a, b)).put(copy.state(), name));
@@ -126,6 +126,24 @@ proptest! {
 fn the_property_has_seen_placements_and_waiting() {
     what_is_foretold_is_what_happens();
     assert!(PLACED.load(Ordering::Relaxed) > 100 && WAITED.load(Ordering::Relaxed) > 20);
+}
+
+/// Ids of instances that are gone mean nothing to those that come.
+#[test]
+fn a_rule_that_depends_on_the_order_is_foretold_as_it_comes() {
+    let mut ground = Playground::default();
+    for (id, cpus, rack) in [("a0", 3.5, "r2"), ("a1", 2.5, "r0"), ("a2", 3.5, "r0")] {
+        ground.record(vec![an_agent(id).cpus(cpus).attribute("rack", rack).register()]);
+    }
+    let old = an_app("/web").instances(6).cpus(0.7).mem(1.0).constraint("rack", "MAX_PER", Some("2"));
+    ground.deploy(&old.check());
+    ground.settle();
+    let new = an_app("/web").instances(4).cpus(1.4).mem(1.0).upgrade(0.5, 0.0);
+    let new = new.constraint("rack", "GROUP_BY", None);
+    let (course, _) = playing(&ground, vec![new.put(&ground.state, DeploymentId::new("foretold"))], &[]);
+    ground.deploy(&new);
+    ground.settle();
+    assert_eq!(places(course.state()), places(&ground.state));
 }
 
 fn playing(ground: &Playground, commands: Vec<Command>, excluded: &[&str]) -> (Course, Outcome) {

@@ -105,15 +105,21 @@ impl Book {
         let mut assumed = std::mem::take(&mut self.assumed);
         for change in state.instances.changes_since(&old.instances) {
             let (before, after) = (change.before.map(|row| &**row), change.after.map(|row| &**row));
-            let known = assumed.find(change.key);
-            if let Some(known) = known {
+            let mut assumed_on = None;
+            if let Some(known) = assumed.find(change.key) {
                 known.is_settled = true;
                 if self.is_confirmed(known, before, after, refaced) {
                     continue;
                 }
-                self.follow_instance(before, after, Some(known.agent), state, refaced);
-            } else {
-                self.follow_instance(before, after, None, state, refaced);
+                assumed_on = Some(known.agent);
+            }
+            match (before, after) {
+                // One that left and another that got its id: they count for different contents.
+                (Some(left), Some(came)) if left.version != came.version => {
+                    self.follow_instance(before, None, assumed_on, state, refaced);
+                    self.follow_instance(None, after, None, state, refaced);
+                }
+                _ => self.follow_instance(before, after, assumed_on, state, refaced),
             }
         }
         // Placed and not recorded: they wait as before.

@@ -364,3 +364,28 @@ fn what_fits_nowhere_is_asked_again_of_those_that_grew() {
     let report = book.cycle(&ground.state, &none, ground.now());
     assert_eq!(report.placements.iter().map(|placement| &placement.agent).collect::<Vec<_>>(), [&agent]);
 }
+
+/// Forecasts make ids up; real ones come only once.
+#[test]
+fn an_id_that_comes_again_for_other_content_is_counted_for_that_one() {
+    let mut ground = Playground::default();
+    for rack in ["r1", "r2"] {
+        ground.record(vec![an_agent(rack).attribute("rack", rack).register()]);
+    }
+    let web = an_app("/web").constraint("rack", "MAX_PER", Some("1"));
+    ground.put(&web);
+    let old = [ground.run_one("/web"), ground.run_one("/web")];
+    ground.put(&web.cmd("sleep 2"));
+    let new = [ground.run_one("/web"), ground.run_one("/web")];
+    ground.create("/web", 1);
+    let (mut book, none) = (Book::default(), BTreeSet::new());
+    assert_eq!(book.cycle(&ground.state, &none, ground.now()).placements, []);
+    let goal = Goal::Decommissioned;
+    let instances = old.to_vec();
+    ground.record(vec![Command::SetGoal { instances, goal, reason: String::new() }]);
+    old.iter().for_each(|id| drop(ground.say(id, TaskState::Killed)));
+    let app = AppId::parse("/web").unwrap();
+    let version = ground.row(&new[0]).version;
+    ground.record(vec![Command::CreateInstances { app, version, ids: old.to_vec() }]);
+    assert_eq!(book.cycle(&ground.state, &none, ground.now()).placements, []);
+}
