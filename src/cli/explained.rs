@@ -98,12 +98,17 @@ fn headline(answer: &Value) -> String {
     })
     .collect();
     let mut line = format!("{}: {} wanted", text(answer, "app"), number(answer, "wanted"));
-    let (running, older) = (number(answer, "running"), number(answer, "older"));
-    match (running, older) {
-        (0, _) => {}
+    let (running, starting) = (number(answer, "running"), number(answer, "starting"));
+    let older = number(answer, "older");
+    match (running, starting) {
+        (0, 0) => {}
+        (_, 0) if older == running => line.push_str(&format!(", {running} older running")),
         (_, 0) => line.push_str(&format!(", {running} running")),
-        (_, all) if all == running => line.push_str(&format!(", {running} older running")),
-        _ => line.push_str(&format!(", {running} running ({older} of them older)")),
+        (0, _) => line.push_str(&format!(", {starting} starting")),
+        _ => line.push_str(&format!(", {running} running, {starting} starting")),
+    }
+    if older > 0 && (starting > 0 || older < running) {
+        line.push_str(&format!(" ({older} of them older)"));
     }
     line.push_str(&format!(", {} waiting", number(answer, "waiting")));
     if let Some(since) = answer.get("since").and_then(Value::as_str) {

@@ -175,9 +175,10 @@ fn free(title: &str, free: Option<&Value>) -> String {
     let free = free.unwrap_or(&Value::Null);
     let amount =
         |of: &str, key: &str| free.pointer(&format!("/{of}/{key}")).and_then(Value::as_f64).unwrap_or(0.0);
+    let agents = number_of(free, "agents");
     format!(
-        "{title} {} agents, {} cpus and {} MiB of memory; at most {} cpus and {} MiB on one agent",
-        number_of(free, "agents"),
+        "{title} {agents} {}, {} cpus and {} MiB of memory; at most {} cpus and {} MiB on one agent",
+        if agents == 1 { "agent" } else { "agents" },
         amount("sum", "cpus"),
         amount("sum", "mem"),
         amount("mostOnOneAgent", "cpus"),
@@ -246,7 +247,7 @@ mod tests {
              \u{20} 1 of /db on a2\n\
              \n\
              Free now:  2 agents, 4 cpus and 64 MiB of memory; at most 3 cpus and 60 MiB on one agent\n\
-             Free then: 1 agents, 0 cpus and 0 MiB of memory; at most 0 cpus and 0 MiB on one agent\n"
+             Free then: 1 agent, 0 cpus and 0 MiB of memory; at most 0 cpus and 0 MiB on one agent\n"
         );
     }
 

@@ -61,6 +61,8 @@ async fn start(
     ready: &Arc<DevReady>,
 ) -> Result<(Vec<RunningMaster>, Vec<DevAgent>), ExitError> {
     let count = dir.masters(settings.masters, settings.fresh)?;
+    let agents = dir.agents_wanted(settings.agents, settings.fresh);
+    settings.check_shares(agents)?;
     // First, so that a start that cannot have its addresses leaves everything as it was.
     let doors = bind_doors(settings, count).await?;
     if settings.fresh {
@@ -69,7 +71,7 @@ async fn start(
     dir.make_masters(count)?;
     let masters = start_masters(settings, doors, raft_runtime, ready).await?;
     let cluster: Vec<String> = masters.iter().map(|master| master.me.cluster.clone()).collect();
-    match start_agents(settings, &cluster).await {
+    match start_agents(settings, agents, &cluster).await {
         Ok(agents) => Ok((masters, agents)),
         Err(error) => {
             stop_all(Vec::new(), masters).await;

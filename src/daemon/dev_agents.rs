@@ -26,16 +26,17 @@ pub(super) struct DevAgent {
     pub(super) without_docker: Option<String>,
 }
 
-/// Starts as many as were asked for.
+/// Starts `count` agents.
 pub(super) async fn start_agents(
     settings: &DevSettings,
+    count: u16,
     masters: &[String],
 ) -> Result<Vec<DevAgent>, ExitError> {
     runtimes::warn_of_unseen(&settings.attributes);
     let mut agents = Vec::new();
-    for n in 0..settings.agents {
+    for n in 0..count {
         let data_dir = dev_dir::of_agent(&settings.data_dir, n + 1);
-        agents.push(start_agent(settings, masters, n, data_dir).await?);
+        agents.push(start_agent(settings, masters, (n, count), data_dir).await?);
     }
     Ok(agents)
 }
@@ -43,7 +44,7 @@ pub(super) async fn start_agents(
 async fn start_agent(
     settings: &DevSettings,
     masters: &[String],
-    n: u16,
+    (n, count): (u16, u16),
     data_dir: PathBuf,
 ) -> Result<DevAgent, ExitError> {
     let home = AgentHome::open(&data_dir, &SystemClock)?;
@@ -51,7 +52,7 @@ async fn start_agent(
     let publish_on = Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + u32::from(n));
     let wanted = wanted(settings, &home, &data_dir, publish_on);
     let Runtimes { driver, has_docker, without_docker } = runtimes::find(&wanted).await?;
-    let unreserved = unreserved(settings, n, &data_dir)?;
+    let unreserved = unreserved(settings, (n, count), &data_dir)?;
     let resources = (unreserved, settings.resources.reserved.clone());
     let hostname = if n == 0 { "localhost".to_owned() } else { publish_on.to_string() };
     let agent_settings = AgentSettings {
@@ -65,10 +66,14 @@ async fn start_agent(
 }
 
 /// The machine's resources, shared out evenly; ports never overlap.
-fn unreserved(settings: &DevSettings, n: u16, data_dir: &Path) -> Result<Resources, ExitError> {
+fn unreserved(
+    settings: &DevSettings,
+    (n, count): (u16, u16),
+    data_dir: &Path,
+) -> Result<Resources, ExitError> {
     let mut totals = runtimes::unreserved(&settings.resources, data_dir)?;
     let share = |amount: crate::domain::Scalar| {
-        crate::domain::Scalar::from_thousandths(amount.thousandths() / u64::from(settings.agents.max(1)))
+        crate::domain::Scalar::from_thousandths(amount.thousandths() / u64::from(count.max(1)))
     };
     if settings.resources.cpus.is_none() {
         totals.cpus = share(totals.cpus);
@@ -79,22 +84,22 @@ fn unreserved(settings: &DevSettings, n: u16, data_dir: &Path) -> Result<Resourc
     if settings.resources.disk.is_none() {
         totals.disk = share(totals.disk);
     }
-    if settings.agents > 1 || settings.resources.ports.is_none() {
-        totals.ports = ports(settings, n);
+    if count > 1 || settings.resources.ports.is_none() {
+        totals.ports = ports(settings, n, count);
     }
     Ok(totals)
 }
 
-fn ports(settings: &DevSettings, n: u16) -> PortRanges {
+fn ports(settings: &DevSettings, n: u16, count: u16) -> PortRanges {
     let Some(said) = &settings.resources.ports else {
-        if settings.agents == 1 {
+        if count == 1 {
             return PortRanges::new([TASK_PORTS]);
         }
         let from = TASK_PORTS.0 + n * PORTS_PER_AGENT;
         return PortRanges::new([(from, from + PORTS_PER_AGENT - 1)]);
     };
     // What was said is dealt out in turn, so that every agent gets some of it.
-    let agents = usize::from(settings.agents.max(1));
+    let agents = usize::from(count.max(1));
     PortRanges::of(said.iter().skip(usize::from(n)).step_by(agents))
 }
 

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::dev_told::say;
 use crate::agent::driver::{DriverError, TaskDriver, TaskHandle};
 use crate::cli::{ExitError, disk_advice, exit_code};
+use crate::settings::AGENTS_MAX;
 
 /// Locked as long as a dev cluster uses the directory.
 const LOCK: &str = "dev.lock";
@@ -28,8 +29,9 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Longest wait for the end of one of them.
 const END_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How many masters there are unless somebody says otherwise.
+/// How many masters and agents there are unless somebody says otherwise.
 const MASTERS: u8 = 1;
+const AGENTS: u16 = 1;
 
 /// Directory of master `n`, counted from 1.
 pub(super) fn of_master(dir: &Path, n: usize) -> PathBuf {
@@ -114,6 +116,23 @@ impl DevDir {
             }
             (Some(made), _) => Ok(made),
         }
+    }
+
+    /// How many agents to run: as many as are in the state, since their tasks come back to them, unless
+    /// another number was `said`. Without state, or when it is to be forgotten (`fresh`), that or one.
+    pub(super) fn agents_wanted(&self, said: Option<u16>, fresh: bool) -> u16 {
+        let numbers = self.numbered(&AGENTS_AT).into_iter().map(|(n, _)| n);
+        let made = numbers.filter(|n| *n <= AGENTS_MAX).max().filter(|_| !fresh);
+        let (Some(made), dir) = (made, self.path.display()) else { return said.unwrap_or(AGENTS) };
+        match said {
+            None if made != AGENTS => say(&format!("Agents   {made}, as in the state in {dir}")),
+            Some(said) if said < made => say(&format!(
+                "Agents   {said} of {made} in the state in {dir}: the others count as lost, and what ran there \
+                 starts elsewhere where there is room"
+            )),
+            _ => {}
+        }
+        said.unwrap_or(made)
     }
 
     /// Makes the directories of masters, which from then on tell how many there are. The highest
@@ -242,6 +261,7 @@ mod tests {
         assert_eq!(dir.masters(None, false).unwrap(), 3);
         assert_eq!(dir.masters(Some(1), true).unwrap(), 1);
         assert_eq!(dir.agents(), [at("agents/1")]);
+        assert_eq!((dir.agents_wanted(None, false), dir.agents_wanted(Some(3), false)), (1, 3));
         dir.forget().unwrap();
         assert_eq!(dir.masters(None, false).unwrap(), 1, "nothing is left of the three");
         for gone in ["masters/1", "masters/2", "masters/3", "agents/1"] {

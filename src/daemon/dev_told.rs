@@ -65,7 +65,9 @@ async fn tell_until(
         let counts = settled(until, store, apps).await;
         say(&format!("Apps     {}: curl -s {http}/v2/apps", summed_up(&counts)));
         if counts.contains_key(Standing::Waits.word()) {
-            say(&format!("         why they wait: curl -s {http}/v2/queue"));
+            let one = apps.iter().find(|app| Standing::of(app, &store.snapshot()) == Standing::Waits);
+            let one = one.map_or_else(|| "APP".to_owned(), AppId::to_string);
+            say(&format!("         why they wait: {}", why(&one, http)));
         }
         return;
     }
@@ -73,7 +75,8 @@ async fn tell_until(
     let asked = |app| async move { (app, timeout_at(until, found(store, app, http)).await) };
     let mut asked: FuturesUnordered<_> = apps.iter().map(asked).collect();
     while let Some((app, answer)) = asked.next().await {
-        let fate = answer.unwrap_or_else(|_| Standing::of(app, &store.snapshot()).sentence(http));
+        let fate =
+            answer.unwrap_or_else(|_| Standing::of(app, &store.snapshot()).sentence(app.as_str(), http));
         say(&format!("App      {app} {fate}"));
     }
 }
@@ -100,12 +103,12 @@ impl Standing {
     }
 
     /// What to say of it without asking its port.
-    fn sentence(&self, http: &str) -> String {
+    fn sentence(&self, app: &str, http: &str) -> String {
         match self {
             Self::Runs(Some(place)) => format!("runs; nothing listens yet at {place}"),
             Self::Runs(None) => "runs, without a port".to_owned(),
             Self::ScaledToNone => "is scaled to no instance".to_owned(),
-            Self::Waits => format!("waits; why: curl -s {http}/v2/queue"),
+            Self::Waits => format!("waits; why: {}", why(app, http)),
         }
     }
 
@@ -117,6 +120,11 @@ impl Standing {
             Self::Waits => "waiting",
         }
     }
+}
+
+/// What says why an app waits, also where nothing of it is queued yet.
+fn why(app: &str, http: &str) -> String {
+    format!("platformd explain {app} --url http://{http}")
 }
 
 /// What is to be said of an app, once its first task runs and had time to listen.
@@ -131,7 +139,7 @@ async fn found(store: &Arc<dyn StateStore>, app: &AppId, http: &str) -> String {
         }
         // A store that ended has no news: whoever waits for it is stopped otherwise.
         if standing != Standing::Waits || applied.changed().await.is_err() {
-            return standing.sentence(http);
+            return standing.sentence(app.as_str(), http);
         }
     }
 }
@@ -202,7 +210,10 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let apps = [an_app("/a-big").cpus(500.0), an_app("/hello").any_ports(1), an_app("/z").instances(0)];
         let mut lines = told(&apps, port).await;
-        assert_eq!(lines.pop().unwrap(), "App      /a-big waits; why: curl -s api/v2/queue");
+        assert_eq!(
+            lines.pop().unwrap(),
+            "App      /a-big waits; why: platformd explain /a-big --url http://api"
+        );
         lines.sort();
         let answers = format!("App      /hello answers at http://127.0.0.1:{port}");
         assert_eq!(lines, [answers, "App      /z is scaled to no instance".to_owned()]);
@@ -229,5 +240,6 @@ mod tests {
         let lines = told(&apps, 31_000).await;
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].ends_with("1 waiting: curl -s api/v2/apps"), "{lines:?}");
+        assert!(lines[1].ends_with("why they wait: platformd explain /big --url http://api"), "{lines:?}");
     }
 }

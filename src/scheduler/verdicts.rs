@@ -8,6 +8,7 @@ mod advice;
 mod changes;
 mod copies;
 mod crowd;
+mod deferred;
 mod held;
 mod lack;
 mod obstacles;
@@ -18,6 +19,7 @@ use self::advice::{Advice, advice};
 pub use self::changes::Change;
 pub use self::copies::Copies;
 use self::copies::{Keepers, is_within_reach};
+use self::deferred::deferred;
 pub use self::held::Held;
 use self::held::held;
 pub use self::lack::{Amount, Lack};
@@ -50,7 +52,8 @@ pub struct Explanation {
     pub waiting: usize,
     /// How many run meanwhile.
     pub copies: Copies,
-    /// For people: that its own copies keep the room that others of it wait for.
+    /// For people: that its own copies keep the room that others of it wait for, or that a deployment
+    /// has something else to do first.
     pub note: Option<String>,
     /// Since when the first of them waits.
     pub since: Option<Timestamp>,
@@ -186,6 +189,7 @@ pub fn explain(
     let mut advice = if is_waiting { advice(&need, content, &verdicts) } else { Advice::default() };
     let keepers = is_waiting.then(|| Keepers::of(state, content, &live)).flatten();
     let note = keepers.and_then(|keepers| advice.beside(&keepers, &verdicts));
+    let note = note.or_else(|| deferred(state, app));
     Some(Explanation {
         index: state.index,
         app: app.clone(),

@@ -16,8 +16,8 @@ pub struct DevSettings {
     pub cluster: Address,
     /// 1 or 3; absent: as many as made the state, or 1.
     pub masters: Option<u8>,
-    /// 1 to 64.
-    pub agents: u16,
+    /// 1 to 64; absent: as many as are in the state, or 1.
+    pub agents: Option<u16>,
     /// What tasks run on.
     pub runtime: Runtime,
     /// What was said of each agent's resources.
@@ -34,7 +34,7 @@ pub struct DevSettings {
 
 /// Each agent has a loopback address and a port range of its own; more than this is a
 /// job for the simulator.
-const AGENTS_MAX: u16 = 64;
+pub const AGENTS_MAX: u16 = 64;
 /// What is worth a line among what `dev` tells. Its masters come and go together, of which openraft warns each
 /// time; what it cannot go on with is an error.
 const DEFAULT_FILTER: &str = "warn,openraft=error";
@@ -57,28 +57,21 @@ impl DevSettings {
         if let Some(wrong) = flags.masters.filter(|masters| ![1, 3].contains(masters)) {
             return Err(BadSetting::new("--masters", wrong.to_string(), "expected 1 or 3"));
         }
-        let agents = flags.agents.unwrap_or(1);
-        if !(1..=AGENTS_MAX).contains(&agents) {
+        if let Some(wrong) = flags.agents.filter(|agents| !(1..=AGENTS_MAX).contains(agents)) {
             return Err(BadSetting::new(
                 "--agents",
-                agents.to_string(),
+                wrong.to_string(),
                 format!("expected 1 to {AGENTS_MAX}"),
             ));
         }
-        let resources = machine::resources(flags.resources)?;
-        if agents > 1 && resources.reserved.values().any(|part| part.ports.count() > 0) {
-            let expected = "ports of roles cannot be shared out among several agents on one machine; \
-                            expected them with --agents 1";
-            return Err(BadSetting::new("--resources", "ports(ROLE)", expected));
-        }
-        Ok(Self {
+        let settings = Self {
             file: flags.file,
             http,
             cluster,
             masters: flags.masters,
-            agents,
+            agents: flags.agents,
             runtime: agent::runtime(flags.runtime.as_deref())?,
-            resources,
+            resources: machine::resources(flags.resources)?,
             attributes: machine::attributes(flags.attributes)?,
             data_dir: flags.data_dir.unwrap_or_else(|| PathBuf::from(".platformd")),
             fresh: flags.fresh.unwrap_or(false),
@@ -86,6 +79,21 @@ impl DevSettings {
                 flags.log.or_else(|| Some(DEFAULT_FILTER.to_owned())),
                 flags.log_format.as_deref(),
             )?,
-        })
+        };
+        settings.check_shares(settings.agents.unwrap_or(1))?;
+        Ok(settings)
+    }
+
+    /// Checks that the machine can be shared out among so many agents.
+    ///
+    /// # Errors
+    /// Ports are kept for a role, which can only be said of one agent.
+    pub fn check_shares(&self, agents: u16) -> Result<(), BadSetting> {
+        if agents > 1 && self.resources.reserved.values().any(|part| part.ports.count() > 0) {
+            let expected = "ports of roles cannot be shared out among several agents on one machine; \
+                            expected them with --agents 1";
+            return Err(BadSetting::new("--resources", "ports(ROLE)", expected));
+        }
+        Ok(())
     }
 }

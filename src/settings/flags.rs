@@ -151,7 +151,7 @@ pub struct DevFlags {
     /// How many masters: 1 or 3 [default: as many as the data directory has, else 1]
     #[arg(long, env = "PLATFORMD_MASTERS", value_name = "COUNT")]
     pub masters: Option<u8>,
-    /// How many agents [default: 1]
+    /// How many agents [default: as many as an earlier start had, or 1]
     #[arg(long, env = "PLATFORMD_AGENTS", value_name = "COUNT")]
     pub agents: Option<u16>,
     /// What tasks run on: auto (docker where an engine answers), docker or process [default: auto]

@@ -16,7 +16,7 @@ mod values;
 
 pub use address::Address;
 pub use agent::{AgentSettingsFlags, Allow, Runtime};
-pub use dev::DevSettings;
+pub use dev::{AGENTS_MAX, DevSettings};
 pub use file::SettingsFile;
 pub use flags::{AgentFlags, DevFlags, MasterFlags};
 pub use machine::{ResourceSettings, unseen_attributes};

@@ -197,9 +197,12 @@ fn dev_stays_on_loopback_with_one_or_three_masters() {
         edit(&mut flags);
         DevSettings::from_flags(flags).map_err(|error| error.to_string())
     };
-    assert_eq!(dev(|_| {}).unwrap().agents, 1);
+    assert_eq!(dev(|_| {}).unwrap().agents, None);
     refused(dev(|flags| flags.masters = Some(2)), &["--masters", "1 or 3"]);
     refused(dev(|flags| flags.agents = Some(0)), &["--agents"]);
+    let kept = |flags: &mut DevFlags| flags.resources = Some("ports:[3-9];ports(db):[1-2]".into());
+    assert!(dev(kept).unwrap().check_shares(1).is_ok());
+    refused(dev(kept).unwrap().check_shares(2).map_err(|error| error.to_string()), &["ports(ROLE)"]);
     refused(dev(|flags| flags.http = Some("0.0.0.0:80".into())), &["--http", "loopback"]);
 }
 

@@ -211,28 +211,38 @@ impl AppBuilder {
 
     /// The command that makes this the app's content, by force.
     pub fn put(&self, state: &ClusterState, deployment: DeploymentId) -> Command {
-        start(state, deployment, &self.id, Some(self.spec.clone()))
+        Self::put_together(state, deployment, std::slice::from_ref(self))
     }
 
     /// The command that removes the app, by force.
     pub fn remove(&self, state: &ClusterState, deployment: DeploymentId) -> Command {
-        start(state, deployment, &self.id, None)
+        start(state, deployment, &[(self.id.clone(), None)])
+    }
+
+    /// The command of one deployment that makes these the contents of their apps, by force.
+    pub fn put_together(state: &ClusterState, deployment: DeploymentId, apps: &[Self]) -> Command {
+        let targets: Vec<_> = apps.iter().map(|app| (app.id.clone(), Some(app.spec.clone()))).collect();
+        start(state, deployment, &targets)
     }
 }
 
-fn start(state: &ClusterState, id: DeploymentId, app: &AppId, spec: Option<RunSpec>) -> Command {
+fn start(state: &ClusterState, id: DeploymentId, targets: &[(AppId, Option<RunSpec>)]) -> Command {
     let version = SpecVersion(state.now.max(state.last_version.0.plus(Duration::from_millis(1))));
-    let target = [(app.clone(), spec.clone().map(|spec| (spec, false)))];
-    let plan = plan_deployment(state, &target).unwrap();
-    let current = state.current(app);
-    let content = spec.map(|spec| {
-        let replaces = current.is_none_or(|old| spec.change_from(&old.spec) == SpecChange::Replace);
-        let last_config_change =
-            if replaces { version } else { current.map_or(version, |old| old.last_config_change) };
-        Box::new(AppVersion { app: app.clone(), spec, last_scaling: version, last_config_change })
-    });
-    let expected = state.apps.get(app).map(|row| row.version);
-    let changes = vec![AppChange { app: app.clone(), expected, content }];
+    let target =
+        |(app, spec): &(AppId, Option<RunSpec>)| (app.clone(), spec.clone().map(|spec| (spec, false)));
+    let plan = plan_deployment(state, &targets.iter().map(target).collect::<Vec<_>>()).unwrap();
+    let change = |(app, spec): &(AppId, Option<RunSpec>)| {
+        let current = state.current(app);
+        let content = spec.clone().map(|spec| {
+            let replaces = current.is_none_or(|old| spec.change_from(&old.spec) == SpecChange::Replace);
+            let last_config_change =
+                if replaces { version } else { current.map_or(version, |old| old.last_config_change) };
+            Box::new(AppVersion { app: app.clone(), spec, last_scaling: version, last_config_change })
+        });
+        let expected = state.apps.get(app).map(|row| row.version);
+        AppChange { app: app.clone(), expected, content }
+    };
+    let changes = targets.iter().map(change).collect();
     let start = StartDeployment {
         id,
         version,

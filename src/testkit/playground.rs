@@ -70,8 +70,13 @@ impl Playground {
 
     /// Starts a deployment that makes this the app's content.
     pub fn deploy(&mut self, app: &AppBuilder) -> DeploymentId {
+        self.deploy_together(std::slice::from_ref(app))
+    }
+
+    /// Starts one deployment of several apps.
+    pub fn deploy_together(&mut self, apps: &[AppBuilder]) -> DeploymentId {
         let id = DeploymentId::new(format!("d{}", self.number()));
-        let command = app.put(&self.state, id.clone());
+        let command = AppBuilder::put_together(&self.state, id.clone(), apps);
         assert_eq!(self.record(vec![command]).refusals, []);
         id
     }

@@ -50,6 +50,7 @@ pub(super) fn summary_json(explanation: &Explanation) -> Map<String, Value> {
         "wanted": explanation.wanted,
         "waiting": explanation.waiting,
         "running": explanation.copies.running,
+        "starting": explanation.copies.starting,
         "older": explanation.copies.older,
         "unreachable": explanation.copies.unreachable,
         "note": explanation.note,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Change, Lack, Verdicts};
-use crate::domain::{AgentId, AppVersion, Goal, Millionths, Resources};
+use crate::domain::{AgentId, AppVersion, Goal, Millionths, Resources, TaskState};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
 /// Machines that the note names.
@@ -23,9 +23,11 @@ const PRICE: &str = " Copies that stop first serve no more until newer ones do, 
 /// How many live copies there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
-    /// On agents within reach, whatever their content.
+    /// That run on agents within reach, whatever their content.
     pub running: usize,
-    /// Of those, of older content than what is wanted now.
+    /// That have a place there and do not run yet.
+    pub starting: usize,
+    /// Of both, of older content than what is wanted now.
     pub older: usize,
     /// On agents that cannot be reached.
     pub unreachable: usize,
@@ -45,16 +47,22 @@ pub(super) struct Keepers<'a> {
 impl Copies {
     /// Of rows that are live, of which only those with `is_within_reach` are.
     pub(super) fn of(content: &AppVersion, live: &[&InstanceRow]) -> Self {
-        let running = live.iter().filter(|row| is_within_reach(row));
-        let older = running.clone().filter(|row| is_older(row, content)).count();
-        let running = running.count();
-        Self { running, older, unreachable: live.len().saturating_sub(running) }
+        let here = live.iter().filter(|row| is_within_reach(row));
+        let older = here.clone().filter(|row| is_older(row, content)).count();
+        let starting = here.clone().filter(|row| is_starting(row)).count();
+        let here = here.count();
+        let unreachable = live.len().saturating_sub(here);
+        Self { running: here.saturating_sub(starting), starting, older, unreachable }
     }
 }
 
 /// Whether the agent of its task can be reached, as far as is recorded.
 pub(super) fn is_within_reach(row: &InstanceRow) -> bool {
     row.task.as_ref().is_some_and(|task| task.unreachable_since.is_none())
+}
+
+fn is_starting(row: &InstanceRow) -> bool {
+    row.task.as_ref().is_some_and(|task| task.status.state < TaskState::Running)
 }
 
 fn is_older(row: &InstanceRow, content: &AppVersion) -> bool {
@@ -132,10 +140,15 @@ impl<'a> Keepers<'a> {
             return None;
         }
         let (count, copies) = copies(self.running.len());
+        let (keep, them) = if count == 1 {
+            ("has its place keeps what it has", "it")
+        } else {
+            ("have their places keep what they have", "them")
+        };
         let most = self.low_enough(1).to_f64();
         Some(format!(
-            "After a change of the definition the {count} {copies} that run keep what they have now: {wants}. New \
-             ones start only beside them, unless the same change lowers it to {most}."
+            "After a change of the definition the {count} {copies} that {keep} now: {wants}. New ones start only \
+             beside {them}, unless the same change lowers it to {most}."
         ))
     }
 

@@ -133,13 +133,24 @@ fn tasks_beyond_those_told_of_are_counted() {
 }
 
 #[test]
+fn tasks_that_start_are_counted_apart() {
+    let mut ground = Playground::with_agents(1);
+    let app = an_app("/web").cpus(1.0);
+    ground.put(&app);
+    ground.run_one("/web");
+    ground.stage_one("/web");
+    let copies = explain_in(&ground, &app).copies;
+    assert_eq!((copies.running, copies.starting, copies.older, copies.unreachable), (1, 1, 0, 0));
+}
+
+#[test]
 fn tasks_out_of_reach_are_counted_apart() {
     let app = an_app("/web").instances(2).cpus(6.0);
     let mut ground = waiting_on(vec![an_agent("a1"), an_agent("a2")], &app);
     let told = |ground: &Playground| {
         let explanation = explain_in(ground, &app);
         let copies = explanation.copies;
-        (explanation.placed.len(), explanation.placed_left_out, copies.running, copies.unreachable)
+        (explanation.placed.len(), explanation.placed_left_out, copies.starting, copies.unreachable)
     };
     assert_eq!(told(&ground), (2, 0, 2, 0));
     ground.agent_lost("a2");

@@ -163,6 +163,30 @@ fn dev_goes_on_with_as_many_masters_as_its_directory_has() {
 }
 
 #[test]
+fn dev_goes_on_with_as_many_agents_unless_it_is_told_otherwise() {
+    let dev = Dev::new();
+    let listed = |api: &str| {
+        let agents = get(api, "/v1/agents")?.json();
+        let there = agents["agents"].as_array()?.iter().filter(|agent| agent["presence"] == "registered");
+        Some(there.count())
+    };
+    let told = "Agents   2, as in the state in ";
+    for (words, count, line) in [
+        (&["--agents", "2"][..], 2, None),
+        (&[][..], 2, Some(told)),
+        (&["--agents", "1"][..], 1, Some("Agents   1 of 2 in the state in ")),
+        (&[][..], 2, Some(told)),
+    ] {
+        let (process, api) = dev.start(&[&["--runtime", "process"], words].concat());
+        eventually("they are there", || listed(&api).filter(|there| *there == count));
+        let text = process.text();
+        assert_eq!(text.contains("Agents   "), line.is_some(), "{text}");
+        assert!(line.is_none_or(|line| text.contains(line)), "{text}");
+        assert_eq!(process.stop(Signal::INT), Some(0));
+    }
+}
+
+#[test]
 fn a_second_signal_ends_dev_at_once_with_one_sentence() {
     for first in [Signal::INT, Signal::TERM] {
         let dev = Dev::new();

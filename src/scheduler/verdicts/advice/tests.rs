@@ -243,7 +243,7 @@ fn a_change_that_starts_copies_beside_the_old_ones_only_says_so() {
     assert_eq!(
         explanation.note.as_deref(),
         Some(
-            "After a change of the definition the 4 copies that run keep what they have now: minimumHealthCapacity 1 \
+            "After a change of the definition the 4 copies that have their places keep what they have now: minimumHealthCapacity 1 \
              wants 9 serving, and 4 serve. New ones start only beside them, unless the same change lowers it to 0.33."
         )
     );
