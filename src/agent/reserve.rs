@@ -33,7 +33,7 @@ impl Reserve {
     /// Opens the directory below `data`, and fills it as far as the disk lets us.
     pub(super) fn open(data: &Path) -> io::Result<Self> {
         let reserve = Self::at(data);
-        fs::create_dir_all(&reserve.path)?;
+        fs::create_private_dir(&reserve.path)?;
         // A full disk is for those to tell who need room.
         let _as_far_as_it_goes = reserve.fill();
         Ok(reserve)
@@ -100,6 +100,19 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 #[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_for_its_owner_also_where_an_earlier_version_made_the_directory() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = dir.path().join(DIRECTORY);
+        let mode = || reserve.metadata().unwrap().permissions().mode() & 0o777;
+        Reserve::open(dir.path()).unwrap();
+        assert_eq!(mode(), 0o700);
+        std::fs::set_permissions(&reserve, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Reserve::open(dir.path()).unwrap();
+        assert_eq!(mode(), 0o700);
+    }
 
     #[test]
     fn room_is_spent_in_place_and_made_again() {
