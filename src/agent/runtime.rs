@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::checkpoint::{Checkpoints, Room};
+use super::checkpoint::Checkpoints;
 use super::core::{AgentCore, on_input};
 use super::driver::DriverError;
 use super::effect::{Effect, Input};
@@ -19,6 +19,7 @@ use super::home::AgentHome;
 use super::link::{self, LinkEvent};
 use super::perform::Operations;
 use super::record::TaskRecord;
+use super::reserve::Room;
 use super::view::AgentView;
 use crate::domain::{PortRanges, Timestamp};
 use crate::line::Security;
