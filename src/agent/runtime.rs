@@ -250,14 +250,23 @@ impl Runtime {
         if records.is_empty() {
             return Ok(false);
         }
+        Ok(self.saved_by(Checkpoints::save, records).await? == Room::Free)
+    }
+
+    /// What `save` says of records, away from the threads that serve. They are shown from then on.
+    pub(super) async fn saved_by<T: Send + 'static>(
+        &mut self,
+        save: fn(&Checkpoints, &[TaskRecord]) -> T,
+        records: Vec<TaskRecord>,
+    ) -> T {
         let checkpoints = self.checkpoints.clone();
         let (records, result) = world::blocking(move || {
-            let result = checkpoints.save(&records);
+            let result = save(&checkpoints, &records);
             (records, result)
         })
         .await;
         records.iter().for_each(|record| self.view.enter(record));
-        Ok(result? == Room::Free)
+        result
     }
 
     pub(super) fn do_one(&mut self, effect: Effect) {
