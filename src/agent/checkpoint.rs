@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::TaskRecord;
-use super::reserve::{FILE_BYTES, Reserve, is_full};
+use super::reserve::{FILE_BYTES, Reserve, Room};
 use super::sealed;
 use crate::domain::TaskId;
 use crate::world::fs;
@@ -21,15 +21,6 @@ const DAMAGED: &str = ".damaged";
 pub(super) struct Checkpoints {
     path: PathBuf,
     reserve: Reserve,
-}
-
-/// Where records found their room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    /// On the disk.
-    Free,
-    /// Some of them only in what is kept for ends.
-    Reserved,
 }
 
 impl Checkpoints {
@@ -50,21 +41,17 @@ impl Checkpoints {
     }
 
     /// Writes records; all of them are durable on return. On a full disk the ends of tasks still
-    /// find room.
+    /// find room: [`Room::Reserved`] says that some did.
     pub(super) fn save(&self, records: &[TaskRecord]) -> io::Result<Room> {
         let mut names = Vec::with_capacity(records.len());
         let mut room = Room::Free;
         for record in records {
             let temporary = self.path.join(format!(".{}.tmp", record.task()));
             let bytes = sealed::seal(record)?;
-            match write(&temporary, &bytes) {
-                Err(error) if is_full(&error) && record.is_ended() => {
-                    // Gives back what the failed try took.
-                    fs::remove_file(&temporary)?;
-                    self.reserve.spend(&temporary, &bytes)?;
-                    room = Room::Reserved;
-                }
-                written => written?,
+            if !record.is_ended() {
+                fs::write_private(&temporary, &bytes)?;
+            } else if self.reserve.write(&temporary, &bytes)? == Room::Reserved {
+                room = Room::Reserved;
             }
             names.push((temporary, self.file_of(record.task())));
         }
@@ -109,12 +96,6 @@ impl Checkpoints {
     fn file_of(&self, task: &TaskId) -> PathBuf {
         self.path.join(format!("{task}{SUFFIX}"))
     }
-}
-
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = fs::File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 fn read_or_set_aside(file: &Path) -> Option<TaskRecord> {

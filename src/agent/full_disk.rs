@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::checkpoint::Checkpoints;
 use super::effect::Effect;
 use super::record::TaskRecord;
 use super::runtime::Runtime;
 use crate::domain::TaskId;
 use crate::protocol::FromAgent;
-use crate::world;
 
 /// Pause before a record is written again that the disk did not take.
 pub(super) const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -42,13 +42,7 @@ impl Runtime {
         if ends.is_empty() {
             return effects;
         }
-        let checkpoints = self.checkpoints.clone();
-        let (ends, saved) = world::blocking(move || {
-            let saved = checkpoints.save_each(&ends);
-            (ends, saved)
-        })
-        .await;
-        ends.iter().for_each(|record| self.view.enter(record));
+        let saved = self.saved_by(Checkpoints::save_each, ends).await;
         let is_open = |effect: &Effect| !matches!(effect, Effect::Save(old) if saved.contains(old.task()));
         self.withheld.retain(is_open);
         effects.retain(is_open);

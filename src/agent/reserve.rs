@@ -18,6 +18,15 @@ const FILES: usize = 8;
 /// Room in each: what most records take.
 pub(super) const FILE_BYTES: usize = 16 << 10;
 
+/// Where something found its room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Room {
+    /// On the disk.
+    Free,
+    /// In what is kept.
+    Reserved,
+}
+
 /// The files.
 #[derive(Clone, Debug)]
 pub(super) struct Reserve {
@@ -33,7 +42,7 @@ impl Reserve {
     /// Opens the directory below `data`, and fills it as far as the disk lets us.
     pub(super) fn open(data: &Path) -> io::Result<Self> {
         let reserve = Self::at(data);
-        fs::create_dir_all(&reserve.path)?;
+        fs::create_private_dir(&reserve.path)?;
         // A full disk is for those to tell who need room.
         let _as_far_as_it_goes = reserve.fill();
         Ok(reserve)
@@ -46,10 +55,7 @@ impl Reserve {
     pub(super) fn fill(&self) -> io::Result<()> {
         let temporary = self.path.join(".room.tmp");
         for file in self.files().filter(|file| !fs::exists(file)) {
-            let made = fs::create_private(&temporary).and_then(|mut made| {
-                made.write_all(&[0; FILE_BYTES])?;
-                made.sync_all()
-            });
+            let made = fs::write_private(&temporary, &[0; FILE_BYTES]);
             made.and_then(|()| fs::rename(&temporary, &file)).inspect_err(|_| {
                 let _may_not_be_there = fs::remove_file(&temporary);
             })?;
@@ -62,7 +68,7 @@ impl Reserve {
     /// # Errors
     /// [`io::ErrorKind::StorageFull`] when all is spent or `bytes` are too many; what the file
     /// system says.
-    pub(super) fn spend(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fn spend(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let file = self.files().find(|file| fs::exists(file)).filter(|_| bytes.len() <= FILE_BYTES);
         fs::rename(file.ok_or(io::ErrorKind::StorageFull)?, path)?;
         let mut file = fs::OpenOptions::new().write(true).open(path)?;
@@ -71,20 +77,29 @@ impl Reserve {
         file.sync_all()
     }
 
+    /// Makes `path` a file with these bytes, in room that is taken already where the disk has none;
+    /// synced, its name is not.
+    ///
+    /// # Errors
+    /// Those of [`Reserve::spend`].
+    pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<Room> {
+        match fs::write_private(path, bytes) {
+            Err(error) if is_full(&error) => {
+                // Gives back what the failed try took.
+                let _may_not_be_there = fs::remove_file(path);
+                self.spend(path, bytes).map(|()| Room::Reserved)
+            }
+            written => written.map(|()| Room::Free),
+        }
+    }
+
     /// Replaces a small file as [`fs::write_atomic`] does, and in room that is taken already where the
     /// disk has none: an agent that could not start there could not stop what fills it.
     ///
     /// # Errors
     /// Those of [`Reserve::spend`].
     pub(super) fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        match fs::write_atomic(path, bytes) {
-            Err(error) if is_full(&error) => {}
-            written => return written,
-        }
-        let temporary = self.path.join(".spent.tmp");
-        self.spend(&temporary, bytes)?;
-        fs::rename(&temporary, path)?;
-        path.parent().map_or(Ok(()), fs::sync_dir)
+        fs::replace_by(path, |temporary| self.write(temporary, bytes).map(drop))
     }
 
     fn files(&self) -> impl Iterator<Item = PathBuf> + '_ {
@@ -93,13 +108,26 @@ impl Reserve {
 }
 
 /// Whether a disk has no room.
-pub(super) fn is_full(error: &io::Error) -> bool {
+fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(all(test, not(feature = "sim")))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn room_is_for_its_owner_also_where_an_earlier_version_made_the_directory() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = dir.path().join(DIRECTORY);
+        let mode = || reserve.metadata().unwrap().permissions().mode() & 0o777;
+        Reserve::open(dir.path()).unwrap();
+        assert_eq!(mode(), 0o700);
+        std::fs::set_permissions(&reserve, std::fs::Permissions::from_mode(0o755)).unwrap();
+        Reserve::open(dir.path()).unwrap();
+        assert_eq!(mode(), 0o700);
+    }
 
     #[test]
     fn room_is_spent_in_place_and_made_again() {
@@ -120,5 +148,27 @@ mod tests {
         reserve.fill().unwrap();
         assert!(reserve.spend(&path, &[0; FILE_BYTES + 1]).is_err());
         reserve.spend(&path, b"another end").unwrap();
+    }
+
+    #[test]
+    fn what_finds_no_room_on_the_disk_is_written_in_room_that_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let reserve = Reserve::open(dir.path()).unwrap();
+        let (path, temporary) = (dir.path().join("state"), dir.path().join(".state.tmp"));
+        assert_eq!(reserve.write(&path, b"free").unwrap(), Room::Free);
+        let fill_disk = || std::os::unix::fs::symlink("/dev/full", &temporary).unwrap();
+        fill_disk();
+        assert_eq!(reserve.write(&temporary, b"kept").unwrap(), Room::Reserved);
+        assert_eq!(std::fs::read(&temporary).unwrap(), b"kept");
+        std::fs::remove_file(&temporary).unwrap();
+        for text in ["a", "b"] {
+            fill_disk();
+            reserve.replace(&path, text.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        fill_disk();
+        assert!(reserve.replace(&path, &[0; FILE_BYTES + 1]).is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"b");
+        assert!(!temporary.exists(), "what the failed try took is given back");
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::checkpoint::{Checkpoints, Room};
+use super::checkpoint::Checkpoints;
 use super::core::{AgentCore, on_input};
 use super::driver::DriverError;
 use super::effect::{Effect, Input};
@@ -19,6 +19,7 @@ use super::home::AgentHome;
 use super::link::{self, LinkEvent};
 use super::perform::Operations;
 use super::record::TaskRecord;
+use super::reserve::Room;
 use super::view::AgentView;
 use crate::domain::{PortRanges, Timestamp};
 use crate::line::Security;
@@ -249,14 +250,23 @@ impl Runtime {
         if records.is_empty() {
             return Ok(false);
         }
+        Ok(self.saved_by(Checkpoints::save, records).await? == Room::Free)
+    }
+
+    /// What `save` says of records, away from the threads that serve. They are shown from then on.
+    pub(super) async fn saved_by<T: Send + 'static>(
+        &mut self,
+        save: fn(&Checkpoints, &[TaskRecord]) -> T,
+        records: Vec<TaskRecord>,
+    ) -> T {
         let checkpoints = self.checkpoints.clone();
         let (records, result) = world::blocking(move || {
-            let result = checkpoints.save(&records);
+            let result = save(&checkpoints, &records);
             (records, result)
         })
         .await;
         records.iter().for_each(|record| self.view.enter(record));
-        Ok(result? == Room::Free)
+        result
     }
 
     pub(super) fn do_one(&mut self, effect: Effect) {

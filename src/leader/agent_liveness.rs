@@ -154,7 +154,7 @@ impl AgentLiveness {
         let mut look_at = |row: &AgentRow, contact: Contact| match row.presence {
             Presence::Registered if clocks.has_settled && self.limits.is_away(contact, now, clocks.from) => {
                 let id = &row.info.id;
-                tracing::warn!(agent = %id, ?contact, "agent is unreachable");
+                tracing::warn!(agent = %id, why = absence(contact, now, clocks.from), "agent is unreachable");
                 judged.lost += 1;
                 let run = row.info.incarnation.run;
                 judged.commands.push(Command::MarkAgentUnreachable { agent: id.clone(), run, since: moment });
@@ -198,6 +198,16 @@ impl LivenessLimits {
             Contact::Never => (from, self.agent_timeout),
         };
         now.duration_since(since.max(from)) >= limit
+    }
+}
+
+/// For people: how an agent is away, in the words of [`crate::scheduler::Suspicion`].
+fn absence(contact: Contact, now: Instant, from: Instant) -> String {
+    let lasts = |since: Instant| format!("{:.1} s", now.duration_since(since).as_secs_f64());
+    match contact {
+        Contact::Connected { last_heard } => format!("silent for {}", lasts(last_heard)),
+        Contact::Closed { since, .. } => format!("closed its connection {} ago", lasts(since)),
+        Contact::Never => format!("has not come to this leader in {}", lasts(from)),
     }
 }
 
@@ -260,6 +270,17 @@ mod tests {
         fn changes(&self) -> watch::Receiver<u64> {
             self.connections.subscribe()
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn absences_are_told_in_words_and_seconds() {
+        let from = Instant::now();
+        let at = |millis: u64| from + Duration::from_millis(millis);
+        let told = |contact| absence(contact, at(70_000), from);
+        assert_eq!(told(Contact::Connected { last_heard: at(59_960) }), "silent for 10.0 s");
+        let closed = Contact::Closed { since: at(9_500), last_heard: at(9_000) };
+        assert_eq!(told(closed), "closed its connection 60.5 s ago");
+        assert_eq!(told(Contact::Never), "has not come to this leader in 70.0 s");
     }
 
     #[tokio::test(start_paused = true)]

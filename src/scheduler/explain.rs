@@ -42,8 +42,6 @@ pub struct Unused {
     pub offer: Offer,
     /// First reason why not.
     pub reason: Reason,
-    /// For people: what was needed and what was there.
-    pub detail: String,
 }
 
 /// Puts every offer to one more instance of an app: of the content that waits, or else of
@@ -57,13 +55,9 @@ pub fn funnel(state: &ClusterState, app: &AppId, suspects: &Suspects, unused_max
     for plot in &ground.plots {
         let Err(reason) = feasibility::check(&need, plot) else { continue };
         *fell.entry(reason).or_default() += 1;
-        if unused.len() >= unused_max {
-            continue;
+        if unused.len() < unused_max {
+            unused.push(Unused { offer: offer_of(state.index, plot), reason });
         }
-        let suspicion = suspects.get(&plot.agent.info.id).filter(|_| reason == Reason::AgentMaintenance);
-        let detail = suspicion.map(|why| why.sentence());
-        let detail = detail.unwrap_or_else(|| feasibility::detail(&need, plot, reason));
-        unused.push(Unused { offer: offer_of(state.index, plot), reason, detail });
     }
     let processed = u32::try_from(ground.plots.len()).unwrap_or(u32::MAX);
     let mut left = processed;
@@ -107,13 +101,13 @@ mod tests {
         let declined: Vec<(u32, u32)> = funnel.summary.iter().map(|c| (c.declined, c.processed)).collect();
         let wanted = [(0, 4), (1, 4), (0, 3), (0, 3), (2, 3), (0, 1), (0, 1), (0, 1), (0, 1), (0, 1)];
         assert_eq!(declined, wanted);
-        let details: Vec<&str> = funnel.unused.iter().map(|unused| unused.detail.as_str()).collect();
-        assert_eq!(details[1], "needs 1 cpus, 0.5 are spare");
-        assert_eq!(details[0], "needs an image, the agent runs no containers");
+        let reasons: Vec<Reason> = funnel.unused.iter().map(|unused| unused.reason).collect();
+        let wanted = [Reason::UnfulfilledConstraint, Reason::InsufficientCpus, Reason::InsufficientCpus];
+        assert_eq!(reasons, wanted);
     }
 
     #[test]
-    fn what_is_kept_for_others_is_told_with_numbers() {
+    fn what_is_kept_for_others_falls_at_the_first_question() {
         let mut ground = Playground::default();
         ground.record(vec![
             an_agent("a1").cpus(4.0).keep("db", 2.0, 64.0, None).register(),
@@ -124,22 +118,11 @@ mod tests {
         let app = an_app("/web").cpus(3.0).any_ports(2);
         ground.put(&app);
         let of_web = funnel(&ground.state, &app.id(), &Suspects::new(), ALL).unwrap();
-        let details: Vec<&str> = of_web.unused.iter().map(|unused| unused.detail.as_str()).collect();
-        assert_eq!(
-            details,
-            [
-                "needs 3 cpus: of 4 spare 2 are reserved for db, and the app accepts only *",
-                "needs 3 cpus, 2 are spare",
-                "needs 2 host ports: of 4 spare 3 are reserved for db, and the app accepts only *",
-            ]
-        );
         assert_eq!((of_web.summary[0].declined, of_web.suitable), (2, 1));
         let app = an_app("/db/one").role("db").accepts(&["db"]).cpus(2.0);
         ground.put(&app);
         let of_db = funnel(&ground.state, &app.id(), &Suspects::new(), ALL).unwrap();
         assert_eq!((of_db.summary[0].reason, of_db.summary[0].declined), (Reason::UnfulfilledRole, 3));
-        let detail = &of_db.unused[0].detail;
-        assert_eq!(detail, "needs 2 cpus: of 2 spare 2 are unreserved, and the app accepts only db");
     }
 
     #[test]
@@ -151,7 +134,6 @@ mod tests {
         let funnel = funnel(&ground.state, &app.id(), &suspects, ALL).unwrap();
         assert_eq!((funnel.processed, funnel.suitable), (2, 1));
         assert_eq!(funnel.unused[0].reason, Reason::AgentMaintenance);
-        assert_eq!(funnel.unused[0].detail, Suspicion::NotYetBack.sentence());
     }
 
     #[test]

@@ -75,29 +75,3 @@ pub(super) fn without_containers(hindrances: &Hindrances) -> String {
 pub(super) fn cannot_start(hindrance: &str) -> String {
     format!("the agent can start no tasks now: {hindrance}")
 }
-
-/// For people: what was needed and what was there.
-pub(super) fn detail(need: &Need, plot: &Plot<'_>, reason: Reason) -> String {
-    let open = plot.open_to(&need.accepted);
-    let spare = &*open;
-    match reason {
-        Reason::UnfulfilledRole => kept_for_others(need, plot),
-        Reason::UnfulfilledConstraint if need.image && !plot.agent.takes_containers() => {
-            without_containers(&plot.agent.hindrances)
-        }
-        Reason::UnfulfilledConstraint if need.left.contains(&plot.agent.info.id) => {
-            "an instance of the app moves away from the agent".to_owned()
-        }
-        Reason::UnfulfilledConstraint => need.rules.objection(&plot.agent.info).unwrap_or_default(),
-        Reason::AgentMaintenance => match &plot.agent.hindrances.tasks {
-            Some(hindrance) => cannot_start(hindrance),
-            None => "the agent gets no new tasks now".to_owned(),
-        },
-        Reason::InsufficientCpus => format!("needs {} cpus, {} are spare", need.cpus, spare.cpus),
-        Reason::InsufficientMemory => format!("needs {} MiB of memory, {} are spare", need.mem, spare.mem),
-        Reason::InsufficientDisk => format!("needs {} MiB of disk, {} are spare", need.disk, spare.disk),
-        Reason::InsufficientGpus => format!("needs {} gpus, {} are spare", need.gpus, spare.gpus),
-        Reason::InsufficientPorts => ports::detail(&need.ports, &spare.ports),
-        Reason::NoCorrespondingReservationFound | Reason::DeclinedScarceResources => String::new(),
-    }
-}

@@ -75,16 +75,6 @@ fn from_start(free: &PortRanges, seed: u64) -> impl Iterator<Item = u16> + '_ {
     upper.chain(lower).filter_map(|port| u16::try_from(port).ok())
 }
 
-/// For people: what was needed and what was there.
-pub(super) fn detail(demands: &[PortDemand], spare: &PortRanges) -> String {
-    let missing: Vec<String> =
-        fixed(demands).iter().filter(|port| !spare.contains(**port)).map(u16::to_string).collect();
-    if missing.is_empty() {
-        return format!("needs {}, {} spare", counted(demands.len()), are(spare.count()));
-    }
-    format!("needs host ports that are not spare: {}", missing.join(", "))
-}
-
 /// `1 host port`, `2 host ports`.
 pub(super) fn counted(ports: usize) -> String {
     format!("{ports} {}", noun(ports))
@@ -126,14 +116,6 @@ mod tests {
         check(&[Exactly(13), Exactly(13)], &[(10, 19)], 0, Some(&[13, 13]));
         check(&[Exactly(9)], &[(10, 19)], 0, None);
         check(&[Exactly(10), Any], &[(10, 10)], 0, None);
-    }
-
-    #[test]
-    fn one_port_is_spoken_of_in_the_singular() {
-        let said = |count: usize, last| detail(&vec![Any; count], &PortRanges::new([(10, last)]));
-        assert_eq!(said(3, 11), "needs 3 host ports, 2 are spare");
-        assert_eq!(said(2, 10), "needs 2 host ports, 1 is spare");
-        assert_eq!(detail(&[Any], &PortRanges::default()), "needs 1 host port, 0 are spare");
     }
 
     #[test]

@@ -57,15 +57,19 @@ impl Drop for TestImage {
     }
 }
 
-/// Whether a Docker engine answers here.
+/// Whether a Docker engine answers here; where none does, that is said once.
 ///
 /// # Panics
 /// When `CI` is set and none does.
 pub fn engine_answers() -> bool {
     static ANSWERS: OnceLock<bool> = OnceLock::new();
-    let answers = *ANSWERS.get_or_init(|| docker(&["version", "--format", "{{.Server.Version}}"]).is_ok());
-    assert!(answers || std::env::var_os("CI").is_none(), "CI needs a Docker engine for these tests");
-    answers
+    *ANSWERS.get_or_init(|| {
+        let answers = docker(&["version", "--format", "{{.Server.Version}}"]).is_ok();
+        if !answers {
+            super::not_run("tests on a real engine", "no Docker engine answers");
+        }
+        answers
+    })
 }
 
 /// Runs the `docker` command and gives what it printed.

@@ -61,18 +61,36 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
     return turmoil::fs::shim::std::fs::sync_dir(path);
 }
 
+/// Makes the file at `path` one with these bytes, synced; its name is not. Nobody but its owner may
+/// read it.
+///
+/// # Errors
+/// What the file system answers; part of it may be there then.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = create_private(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
 /// Replaces the file at `path` by `bytes`, so that a crash leaves the old or the new content. Nobody
 /// but its owner may read it.
 ///
 /// # Errors
 /// What the file system answers; the old content is then still there.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_by(path, |temporary| write_private(temporary, bytes))
+}
+
+/// Replaces the file at `path` by the synced one that `write` makes beside it, so that a crash leaves
+/// the old or the new one.
+///
+/// # Errors
+/// What `write` and the file system answer; the old file is then still there.
+pub fn replace_by(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("file");
     let temporary = parent.join(format!(".{name}.tmp"));
-    let mut file = create_private(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    write(&temporary)?;
     rename(&temporary, path)?;
     sync_dir(parent)
 }

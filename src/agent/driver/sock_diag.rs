@@ -5,6 +5,7 @@
 //! 24 GiB. Source: sock_diag(7).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
@@ -28,8 +29,7 @@ const PARTS_MAX: usize = 100_000;
 /// # Errors
 /// Where the kernel was built without this, or does not let us.
 pub(super) fn local_ports(is_v6: bool, protocol: u8, states: StateFlags) -> io::Result<Vec<u16>> {
-    let flags = SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
+    let socket = open()?;
     set_socket_timeout(&socket, Timeout::Recv, Some(ANSWER_WAIT))?;
     send(&socket, &question(is_v6, protocol, states), SendFlags::empty())?;
     let mut ports = Vec::new();
@@ -41,6 +41,13 @@ pub(super) fn local_ports(is_v6: bool, protocol: u8, states: StateFlags) -> io::
         }
     }
     Err(io::Error::other("the kernel's list of sockets does not end"))
+}
+
+/// The way to ask; answers lie behind it only for the protocols that the kernel was built to tell of.
+pub(super) fn open() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG))?;
+    Ok(socket)
 }
 
 fn question(is_v6: bool, protocol: u8, states: StateFlags) -> Vec<u8> {

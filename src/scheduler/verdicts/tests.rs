@@ -86,6 +86,27 @@ fn an_agent_out_of_reach_and_taken_ports_are_named() {
 }
 
 #[test]
+fn what_is_kept_for_others_is_told_with_numbers() {
+    let agents = vec![
+        an_agent("a1").cpus(4.0).keep("db", 2.0, 64.0, None),
+        an_agent("a2").ports(31_000, 31_003).keep("db", 0.0, 0.0, Some((31_000, 31_002))),
+    ];
+    let said = |app: &AppBuilder| -> Vec<String> {
+        let explanation = explain_in(&waiting_on(agents.clone(), app), app);
+        explanation.verdicts.iter().map(|it| it.lacks[0].sentence()).collect()
+    };
+    assert_eq!(
+        said(&an_app("/web").cpus(3.0).any_ports(2)),
+        [
+            "needs 3 cpus: of 4 spare 2 are reserved for db, and the app accepts only *",
+            "needs 2 host ports: of 4 spare 3 are reserved for db, and the app accepts only *",
+        ]
+    );
+    let of_db = said(&an_app("/db/one").role("db").accepts(&["db"]).cpus(3.0));
+    assert_eq!(of_db[0], "needs 3 cpus: of 4 spare 2 are unreserved, and the app accepts only db");
+}
+
+#[test]
 fn too_few_host_ports_are_told_in_numbers() {
     let app = an_app("/web").any_ports(3);
     let ground =

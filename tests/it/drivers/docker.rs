@@ -1,4 +1,4 @@
-//! Containers of a real Docker engine. Without one these tests pass unseen, except on CI.
+//! Containers of a real Docker engine. Without one these tests pass and say so, except on CI.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
