@@ -16,11 +16,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType};
 use platformd::testkit::image::TestImage;
 use serde_json::{Value, json};
 
@@ -85,14 +86,37 @@ fn post_to_running(api: &str, app: &Value, pause: Duration) -> Duration {
     took
 }
 
+/// What a task's container is created with beside its image: limits, capped logs and a sandbox.
+fn as_tasks_are(sandbox: &Path) -> HostConfig {
+    let logs =
+        [("max-size", "10m"), ("max-file", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    HostConfig {
+        init: Some(true),
+        cpu_shares: Some(102),
+        memory: Some(32 << 20),
+        pids_limit: Some(1024),
+        log_config: Some(HostConfigLogConfig {
+            typ: Some("json-file".to_owned()),
+            config: Some(HashMap::from(logs)),
+        }),
+        mounts: Some(vec![Mount {
+            typ: Some(MountType::BIND),
+            source: Some(sandbox.display().to_string()),
+            target: Some("/mnt/mesos/sandbox".to_owned()),
+            ..Mount::default()
+        }]),
+        ..HostConfig::default()
+    }
+}
+
 /// Create and start of one container, nothing else.
-async fn raw_docker(docker: &Docker, image: &str, round: usize) -> Duration {
+async fn raw_docker(docker: &Docker, image: &str, host: HostConfig, round: usize) -> Duration {
     let name = format!("platformd-bench-{}-{round}", std::process::id());
     let began = Instant::now();
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         labels: Some(HashMap::from([("platformd.bench".to_owned(), "1".to_owned())])),
-        host_config: Some(HostConfig { init: Some(true), ..HostConfig::default() }),
+        host_config: Some(host),
         ..ContainerCreateBody::default()
     };
     let options = bollard::query_parameters::CreateContainerOptions {
@@ -122,22 +146,25 @@ fn containers(api: &str) {
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let docker = Docker::connect_with_unix_defaults().expect("docker");
-    let (mut raw, mut ours) = (Vec::new(), Vec::new());
+    let sandbox = tempfile::tempdir().expect("a directory");
+    let (mut bare, mut alike, mut ours) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        raw.push(runtime.block_on(raw_docker(&docker, image.name(), round)));
+        let nothing = HostConfig { init: Some(true), ..HostConfig::default() };
+        bare.push(runtime.block_on(raw_docker(&docker, image.name(), nothing, round)));
+        let host = as_tasks_are(sandbox.path());
+        alike.push(runtime.block_on(raw_docker(&docker, image.name(), host, round)));
         let app = json!({"id": format!("/bench-{round}"), "cpus": 0.1, "mem": 32,
             "container": {"type": "DOCKER", "docker": {"image": image.name()}},
             "networks": [{"mode": "container/bridge"}], "portDefinitions": []});
         ours.push(post_to_running(api, &app, CONTAINER_PAUSE));
     }
-    let raw = show("raw Docker, create and start", raw);
+    let bare = show("raw Docker, create and start", bare);
+    let alike = show("the same with a task's limits and sandbox", alike);
     let ours = show("POST to TASK_RUNNING, container", ours);
-    println!(
-        "{:<44} {:.1?}, ratio {:.2}",
-        "above raw",
-        ours.saturating_sub(raw),
-        ours.as_secs_f64() / raw.as_secs_f64()
-    );
+    for (what, raw) in [("above raw", bare), ("above raw with a task's limits", alike)] {
+        let ratio = ours.as_secs_f64() / raw.as_secs_f64();
+        println!("{what:<44} {:.1?}, ratio {ratio:.2}", ours.saturating_sub(raw));
+    }
 }
 
 fn processes(api: &str) {
