@@ -20,6 +20,10 @@ use platformd::scheduler::Suspects;
 use platformd::state::{ClusterState, Command};
 use platformd::testkit::{an_agent, an_app};
 
+/// As the binary allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SIZES: [usize; 2] = [1_000, 10_000];
 const TASKS_EACH: usize = 10;
 const APPS: usize = 100;

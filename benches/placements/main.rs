@@ -35,6 +35,10 @@ use platformd::testkit::{AppBuilder, an_app};
 use crate::cluster::Cluster;
 use crate::plot::Curve;
 
+/// As the binary allocates.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ROUNDS: usize = 5;
 const SIZES: [usize; 3] = [1_000, 10_000, 50_000];
 const PLOTTED: [usize; 7] = [100, 300, 1_000, 3_000, 10_000, 25_000, 50_000];
