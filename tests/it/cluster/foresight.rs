@@ -1,8 +1,7 @@
 //! What is foretold of a real cluster happens, and tasks move without a gap.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 
@@ -77,19 +76,19 @@ fn tasks_move_to_an_agent_that_joined_and_never_fewer_run() {
     assert_eq!(plan.lines().filter(|line| line.contains(" from ")).count(), 2, "{plan}");
     assert_eq!(by_agent(&cluster.running("/web", 4)), before, "a plan changes nothing");
 
-    let is_over = AtomicBool::new(false);
-    let (least, looks) = std::thread::scope(|scope| {
+    let (is_over, looks) = (AtomicBool::new(false), AtomicU64::new(0));
+    let least = std::thread::scope(|scope| {
         let watching = scope.spawn(|| {
-            let (mut least, mut looks) = (u64::MAX, 0);
+            let mut least = u64::MAX;
             while !is_over.load(Ordering::SeqCst) {
                 if let Some(running) = running_now(&master, "/web") {
                     least = least.min(running);
-                    looks += 1;
+                    looks.fetch_add(1, Ordering::SeqCst);
                 }
-                std::thread::sleep(Duration::from_millis(5));
             }
-            (least, looks)
+            least
         });
+        eventually("the first look", || (looks.load(Ordering::SeqCst) > 0).then_some(()));
         let asked = rebalance(&["--apply"]);
         assert!(asked.starts_with("Asked to move:"), "{asked}");
         let spread = eventually("two moved and nothing is left of the old ones", || {
@@ -102,6 +101,6 @@ fn tasks_move_to_an_agent_that_joined_and_never_fewer_run() {
         is_over.store(true, Ordering::SeqCst);
         watching.join().unwrap()
     });
-    assert!(least >= 4 && looks > 10, "at least {least} ran in {looks} looks");
+    assert!(least >= 4, "at least {least} ran in {looks:?} looks");
     assert_eq!(rebalance(&["--plan"]), "Nothing had better be elsewhere.\n");
 }
