@@ -31,6 +31,8 @@ pub fn disk_advice(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its disk",
         io::ErrorKind::PermissionDenied => "check its owner and mode",
         io::ErrorKind::ReadOnlyFilesystem => "mount its disk for writing",
+        // It, or what it would be in, is a file.
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => "a directory is expected there",
         _ => "check its owner, mode and free space",
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn explained(answer: &Value) -> String {
         if agents == 1 { "agent suits" } else { "agents suit" },
         number(answer, "index")
     ));
-    if answer.get("backingOffUntil").is_some_and(Value::is_string)
+    if (answer.get("backingOffUntil").is_some_and(Value::is_string) || number(answer, "unhealthy") > 0)
         && let Some(failure) = answer.get("lastTaskFailure").filter(|failure| failure.is_object())
     {
         lines.push(format!(
@@ -70,11 +70,6 @@ pub(super) fn explained(answer: &Value) -> String {
         1 => lines.push("  and 1 more task, placed for the same reasons".to_owned()),
         more => lines.push(format!("  and {more} more tasks, placed for the same reasons")),
     }
-    match number(answer, "unreachable") {
-        0 => {}
-        1 => lines.push("1 task is on an agent that cannot be reached".to_owned()),
-        more => lines.push(format!("{more} tasks are on agents that cannot be reached")),
-    }
     lines.push(String::new());
     lines.join("\n")
 }
@@ -107,8 +102,18 @@ fn headline(answer: &Value) -> String {
         (0, _) => line.push_str(&format!(", {starting} starting")),
         _ => line.push_str(&format!(", {running} running, {starting} starting")),
     }
-    if older > 0 && (starting > 0 || older < running) {
-        line.push_str(&format!(" ({older} of them older)"));
+    let unhealthy = number(answer, "unhealthy");
+    let parts = [
+        (older > 0 && (starting > 0 || older < running)).then(|| format!("{older} of them older")),
+        (unhealthy > 0).then(|| format!("{unhealthy} not serving")),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if !parts.is_empty() {
+        line.push_str(&format!(" ({})", parts.join(", ")));
+    }
+    match number(answer, "unreachable") {
+        0 => {}
+        away => line.push_str(&format!(", {away} out of reach")),
     }
     line.push_str(&format!(", {} waiting", number(answer, "waiting")));
     if let Some(since) = answer.get("since").and_then(Value::as_str) {
@@ -173,11 +178,11 @@ mod tests {
             "changes": [{"sentence": "Lower cpus from 9 to 8: 2 agents would suit."}],
             "placed": [{"task": "web.1", "here": {"agent": "a1", "hostname": "h1", "siblings": 0, "load": 0.5},
                 "runnersUp": [{"agent": "a2", "hostname": "h2", "siblings": 1, "load": 0.25}]}],
-            "placedLeftOut": 4, "unreachable": 1, "note": "1 older copy keeps its room.",
+            "placedLeftOut": 4, "unreachable": 1, "unhealthy": 1, "note": "1 older copy keeps its room.",
         });
         assert_eq!(
             explained(&answer),
-            "/web: 3 wanted, 1 older running, 2 waiting since 2020-01-01T00:00:00.000Z. One instance needs 9 cpus, 64 MiB of memory, 1 host port.\n\
+            "/web: 3 wanted, 1 older running (1 not serving), 1 out of reach, 2 waiting since 2020-01-01T00:00:00.000Z. One instance needs 9 cpus, 64 MiB of memory, 1 host port.\n\
              0 of 2 agents suit (state index 42).\n\
              \u{20} 2 agents lack cpus\n\
              \u{20}   nearest is h1 (a1): needs 9 cpus, 8 are spare: 1 short\n\
@@ -187,8 +192,7 @@ mod tests {
              Where its tasks are, and who else would suit now:\n\
              \u{20} web.1 on h1 (a1): 0 of the app beside it, 50.0 % full without it\n\
              \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full without it\n\
-             \u{20} and 4 more tasks, placed for the same reasons\n\
-             1 task is on an agent that cannot be reached\n"
+             \u{20} and 4 more tasks, placed for the same reasons\n"
         );
     }
 

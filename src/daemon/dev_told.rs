@@ -44,7 +44,8 @@ pub(super) async fn tell(
     tell_until(Instant::now() + RUNNING_TIMEOUT, store, http, apps, say).await;
     let Some(first) = apps.first() else {
         say(&format!(
-            "Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d @hello.json"
+            "Try      curl -s -X PUT -H 'Content-Type: application/json' {http}/v2/apps//hello -d '{{\"cmd\": \"exec sleep \
+             1000\"}}'"
         ));
         return;
     };

@@ -8,15 +8,15 @@ use crate::domain::{AppId, Goal, InstanceId, Resources};
 use crate::state::{AgentRow, ClusterState, InstanceRow};
 
 /// How full an agent is by what is recorded, of cpus or of memory, whichever is fuller; in
-/// millionths. The same figure by which placements even out.
+/// millionths. The same figure by which placements even out, and more than a million where tasks hold
+/// more than there is.
 pub fn load(agent: &AgentRow) -> u64 {
     share(&agent.info.totals, &agent.used)
 }
 
 /// How much of `totals` is `taken`, reckoned as [`load`].
 pub fn share(totals: &Resources, taken: &Resources) -> u64 {
-    let spare = totals.minus(taken);
-    rank::load((totals.cpus, totals.mem), (spare.cpus, spare.mem))
+    rank::held((totals.cpus, totals.mem), (taken.cpus, taken.mem))
 }
 
 /// Instances of an app that stand against its rules, with what is said against each, the youngest

@@ -41,9 +41,19 @@ pub(super) fn load(totals: (Scalar, Scalar), spare: (Scalar, Scalar)) -> u64 {
     share(totals.0, spare.0).max(share(totals.1, spare.1))
 }
 
+/// The same of what tasks hold: more than a million where they hold more than there is, as on an agent
+/// that came back smaller.
+pub(super) fn held(totals: (Scalar, Scalar), taken: (Scalar, Scalar)) -> u64 {
+    of_total(totals.0, taken.0).max(of_total(totals.1, taken.1))
+}
+
 /// How much of `total` is not spare, in millionths.
 fn share(total: Scalar, spare: Scalar) -> u64 {
-    let (total, taken) = (total.thousandths(), total.minus(spare).thousandths());
+    of_total(total, total.minus(spare))
+}
+
+fn of_total(total: Scalar, taken: Scalar) -> u64 {
+    let (total, taken) = (total.thousandths(), taken.thousandths());
     match taken.checked_mul(1_000_000) {
         Some(taken) => taken.checked_div(total).unwrap_or(0),
         None => {
@@ -63,6 +73,8 @@ mod tests {
         assert_eq!(share(amount(4_000), amount(1_000)), 750_000);
         assert_eq!(share(amount(0), amount(0)), 0);
         assert_eq!(share(amount(u64::MAX), amount(0)), 1_000_000);
+        assert_eq!(share(amount(500), amount(600)), 0);
+        assert_eq!(of_total(amount(500), amount(2_500)), 5_000_000);
     }
 
     #[test]

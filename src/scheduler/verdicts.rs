@@ -14,6 +14,7 @@ mod lack;
 mod obstacles;
 mod placed;
 mod shortage;
+mod useless;
 
 use self::advice::{Advice, advice};
 pub use self::changes::Change;
@@ -52,8 +53,8 @@ pub struct Explanation {
     pub waiting: usize,
     /// How many run meanwhile.
     pub copies: Copies,
-    /// For people: that its own copies keep the room that others of it wait for, or that a deployment
-    /// has something else to do first.
+    /// For people, in lines: that its own copies keep the room that others of it wait for, that a
+    /// deployment has something else to do first, that copies serve nobody.
     pub note: Option<String>,
     /// Since when the first of them waits.
     pub since: Option<Timestamp>,
@@ -189,14 +190,21 @@ pub fn explain(
     let mut advice = if is_waiting { advice(&need, content, &verdicts) } else { Advice::default() };
     let keepers = is_waiting.then(|| Keepers::of(state, content, &live)).flatten();
     let note = keepers.and_then(|keepers| advice.beside(&keepers, &verdicts));
-    let note = note.or_else(|| deferred(state, app));
+    let unhealthy = useless::unhealthy(state, &live);
+    let notes = [
+        note,
+        deferred(state, app),
+        useless::told_of_unhealthy(&unhealthy),
+        useless::told_of_absent(state, &live),
+    ];
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
     Some(Explanation {
         index: state.index,
         app: app.clone(),
         wanted: current.spec.instances,
         waiting: queued.iter().map(|queued| queued.instances.len()).sum(),
-        copies: Copies::of(content, &live),
-        note,
+        copies: Copies::of(content, &live, unhealthy.len()),
+        note: (!notes.is_empty()).then(|| notes.join("\n")),
         since: queued.iter().map(super::Queued::since).min(),
         backing_off_until: queued.iter().filter_map(|queued| queued.backing_off_until).max(),
         last_failure: state.apps.get(app).and_then(|row| row.last_failure.clone()),

@@ -178,6 +178,16 @@ impl Playground {
         self.record(vec![Command::RecordStatuses { agent, statuses: vec![(task, status)] }]);
     }
 
+    /// The agent of an instance says that its first check failed, and how.
+    pub fn fail_check(&mut self, id: &InstanceId, cause: &str) {
+        let (agent, task, mut status) = self.task(id);
+        let cause = Some(cause.to_owned());
+        let last_failure = Some(self.now);
+        status.health =
+            vec![HealthResult { last_failure, last_failure_cause: cause, ..HealthResult::default() }];
+        self.record(vec![Command::RecordStatuses { agent, statuses: vec![(task, status)] }]);
+    }
+
     /// An agent has been away too long.
     pub fn agent_lost(&mut self, id: &str) {
         let agent = AgentId::new(id);

@@ -52,6 +52,7 @@ pub(super) fn summary_json(explanation: &Explanation) -> Map<String, Value> {
         "running": explanation.copies.running,
         "starting": explanation.copies.starting,
         "older": explanation.copies.older,
+        "unhealthy": explanation.copies.unhealthy,
         "unreachable": explanation.copies.unreachable,
         "note": explanation.note,
         "since": explanation.since.map(|since| since.to_string()),

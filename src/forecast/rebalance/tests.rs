@@ -260,3 +260,20 @@ fn nothing_leaves_for_the_sake_of_load_where_its_app_wants_it() {
     let moves = moves_after(&[(web(1, 0.9), Some("a1")), other(0.9)]);
     assert_eq!(moves.len(), 1, "{moves:?}");
 }
+
+#[test]
+fn an_agent_that_came_back_smaller_than_its_tasks_is_relieved() {
+    for cpus in [0.5, 2.0, 3.0] {
+        let mut ground = Playground::default();
+        ground.record(vec![an_agent("a1").cpus(4.0).register()]);
+        ground.deploy(&an_app("/web").instances(6).cpus(0.5).mem(1.0));
+        ground.settle();
+        ground.record(vec![an_agent("a2").cpus(4.0).register()]);
+        ground.record(vec![an_agent("a1").cpus(cpus).run(2).register()]);
+        let plan = planned(&ground, Budget { moves_max: 10, moves_per_app_max: 10 });
+        assert!(!plan.moves.is_empty(), "{cpus} cpus");
+        carry_out(&mut ground, &plan);
+        ground.settle();
+        assert!(on(&ground, "a1") < 6 && ground.counted("/web").len() == 6);
+    }
+}

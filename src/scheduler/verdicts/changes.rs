@@ -61,7 +61,7 @@ pub enum Change {
         from: Millionths,
         /// The largest that is low enough, whichever of them stop first.
         to: Millionths,
-        /// Agents that would suit when the copies there are gone.
+        /// Agents that would suit when enough of the copies there are gone, as they are on one at least.
         agents: usize,
     },
     /// One more agent, with this to spare.
@@ -89,6 +89,9 @@ impl Change {
                 format!("Add an agent with {} to spare{facts}.", wanted.join(", "))
             }
             Self::Together { parts, agents } => sentence(parts, *agents),
+            Self::StopFirst { agents, .. } if *agents > 1 => {
+                format!("{}: at least 1 of {agents} agents would suit.", clauses(std::slice::from_ref(self)))
+            }
             single => sentence(std::slice::from_ref(single), single.agents()),
         }
     }
@@ -152,6 +155,11 @@ impl Change {
 
 /// `Lower cpus from 5 to 1 and mem from 99999 to 1024: 1 agent would suit.`
 fn sentence(parts: &[Change], agents: usize) -> String {
+    let agents = if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") };
+    format!("{}: {agents} would suit.", clauses(parts))
+}
+
+fn clauses(parts: &[Change]) -> String {
     let mut told = String::new();
     let mut last = "";
     for (verb, rest) in parts.iter().map(Change::clause) {
@@ -162,8 +170,7 @@ fn sentence(parts: &[Change], agents: usize) -> String {
         told.extend([gap, &rest]);
         last = verb;
     }
-    let agents = if agents == 1 { "1 agent".to_owned() } else { format!("{agents} agents") };
-    format!("{told}: {agents} would suit.")
+    told
 }
 
 /// With a capital letter.

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Change, Lack, Verdicts};
-use crate::domain::{AgentId, AppVersion, Goal, Millionths, Resources, TaskState};
+use crate::domain::{AgentId, AppVersion, Goal, Millionths, TaskState};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
 /// Machines that the note names.
@@ -29,6 +29,8 @@ pub struct Copies {
     pub starting: usize,
     /// Of both, of older content than what is wanted now.
     pub older: usize,
+    /// That run and are wanted, and do not pass all of their checks.
+    pub unhealthy: usize,
     /// On agents that cannot be reached.
     pub unreachable: usize,
 }
@@ -46,13 +48,13 @@ pub(super) struct Keepers<'a> {
 
 impl Copies {
     /// Of rows that are live, of which only those with `is_within_reach` are.
-    pub(super) fn of(content: &AppVersion, live: &[&InstanceRow]) -> Self {
+    pub(super) fn of(content: &AppVersion, live: &[&InstanceRow], unhealthy: usize) -> Self {
         let here = live.iter().filter(|row| is_within_reach(row));
         let older = here.clone().filter(|row| is_older(row, content)).count();
         let starting = here.clone().filter(|row| is_starting(row)).count();
         let here = here.count();
         let unreachable = live.len().saturating_sub(here);
-        Self { running: here.saturating_sub(starting), starting, older, unreachable }
+        Self { running: here.saturating_sub(starting), starting, older, unhealthy, unreachable }
     }
 }
 
@@ -99,15 +101,16 @@ impl<'a> Keepers<'a> {
         for task in &self.older {
             by_agent.entry(&task.agent).or_default().push(task);
         }
-        // Copies of which one is enough, and agents where all of them are.
-        let (mut enough, mut agents) = (0, 0);
+        // Copies that may stop in vain, and agents where it helps when enough of them do.
+        let (mut vain, mut agents) = (0, 0);
         for verdict in verdicts.iter() {
             let Some(tasks) = by_agent.get(&verdict.agent.id) else { continue };
-            enough += tasks.iter().filter(|task| suits_without(verdict.lacks, &[task])).count();
-            agents += usize::from(suits_without(verdict.lacks, tasks));
+            let most = most_in_vain(verdict.lacks, tasks);
+            vain += most;
+            agents += usize::from(most < tasks.len());
         }
-        // Whichever stop first: all that are not enough may be before one that is.
-        let stops = if enough > 0 { self.older.len() - enough + 1 } else { self.older.len() };
+        // Whichever stop first, one more than may stop in vain is enough.
+        let stops = vain.saturating_add(1).min(self.older.len());
         let (from, to) = (self.content.spec.upgrade.minimum_health_capacity, self.low_enough(stops));
         (agents > 0).then_some(Change::StopFirst { from, to, agents })
     }
@@ -172,17 +175,38 @@ fn serve(count: usize) -> &'static str {
     if count == 1 { "serves" } else { "serve" }
 }
 
-/// Whether an agent would suit with what these tasks hold there. What is kept for roles is not thought of.
-fn suits_without(lacks: &[Lack], tasks: &[&TaskRow]) -> bool {
-    let nothing = Resources::default();
-    let freed = tasks.iter().fold(nothing, |sum, task| sum.plus(&task.resources));
-    lacks.iter().all(|lack| match lack {
-        Lack::Amount(amount, needed, spare) => spare.plus(amount.of(&freed)) >= *needed,
-        Lack::Ports { needed, spare, taken } => {
-            let ports = spare.saturating_add(freed.ports.count());
-            usize::try_from(ports).is_ok_and(|ports| ports >= *needed)
-                && taken.iter().all(|port| freed.ports.contains(*port))
+/// How many of an agent's tasks may end, the least helpful first, and it still does not suit: all of
+/// them where it would not without any. What is kept for roles is not thought of.
+fn most_in_vain(lacks: &[Lack], tasks: &[&TaskRow]) -> usize {
+    let in_vain = |lack: &Lack| match lack {
+        Lack::Amount(amount, needed, spare) => {
+            let held = tasks.iter().map(|task| amount.of(&task.resources).thousandths());
+            fewer_than(needed.thousandths().saturating_sub(spare.thousandths()), held)
         }
-        _ => false,
-    })
+        Lack::Ports { needed, spare, taken } => {
+            let held = tasks.iter().map(|task| u64::from(task.resources.ports.count()));
+            let short = u64::try_from(*needed).unwrap_or(u64::MAX).saturating_sub(u64::from(*spare));
+            // Whoever holds a port that is wanted may be the last to end; nobody here may hold it.
+            let holds = |port: &u16| tasks.iter().any(|task| task.resources.ports.contains(*port));
+            let waits = match taken.iter().all(holds) {
+                true if taken.is_empty() => 0,
+                true => tasks.len().saturating_sub(1),
+                false => tasks.len(),
+            };
+            fewer_than(short, held).max(waits)
+        }
+        _ => tasks.len(),
+    };
+    lacks.iter().map(in_vain).max().unwrap_or(0)
+}
+
+/// How many of these amounts, the smallest first, are together less than `wanted`.
+fn fewer_than(wanted: u64, amounts: impl Iterator<Item = u64>) -> usize {
+    let mut amounts: Vec<u64> = amounts.collect();
+    amounts.sort_unstable();
+    let sums = amounts.iter().scan(0_u64, |sum, amount| {
+        *sum = sum.saturating_add(*amount);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum < wanted).count()
 }

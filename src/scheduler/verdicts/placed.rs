@@ -11,13 +11,11 @@ use std::ptr;
 
 use super::crowd::{Crowd, Merit, Order};
 use super::{Lack, Verdicts};
-use crate::domain::{
-    AgentId, AgentInfo, AppId, AppVersion, Resources, SpecVersion, Strategy, TaskId, Timestamp,
-};
+use crate::domain::{AgentId, AgentInfo, AppId, AppVersion, SpecVersion, Strategy, TaskId, Timestamp};
 use crate::scheduler::judge::{Face, Judge, Part};
 use crate::scheduler::matcher::Need;
 use crate::scheduler::rules::{Counting, Rules, placed as is_placed};
-use crate::scheduler::{Suspects, rank};
+use crate::scheduler::{Suspects, load, rank, share};
 use crate::state::{AgentRow, ClusterState, InstanceRow, Presence};
 
 /// Agents beside the chosen one that are named for a running task.
@@ -203,7 +201,7 @@ impl<'a> Field<'a> {
         }
         self.note(own_face.as_ref(), -1);
         let siblings = self.everybody.siblings.get(at).copied().unwrap_or(0).saturating_sub(1);
-        let here = self.score(info, &agent.spare_amounts().plus(&task.resources), siblings);
+        let here = self.score(info, share(&info.totals, &agent.used.minus(&task.resources)), siblings);
         let runners_up = self.runners_up(at);
         self.note(own_face.as_ref(), 1);
         if counts && !self.counting.asks_seniority() {
@@ -243,22 +241,16 @@ impl<'a> Field<'a> {
         let scores = best.into_iter().filter_map(|(.., at)| {
             let agent = agents.get(at)?;
             let siblings = self.everybody.siblings.get(at).copied().unwrap_or(0);
-            Some(self.score(&agent.info, &agent.spare_amounts(), siblings))
+            Some(self.score(&agent.info, load(agent), siblings))
         });
         scores.collect()
     }
 
-    fn score(&mut self, info: &AgentInfo, spare: &Resources, siblings: u32) -> Score {
-        let load = load(info, spare);
+    fn score(&mut self, info: &AgentInfo, load: u64, siblings: u32) -> Score {
         let rank = rank::of(load, rank::lot(&info.id));
         let wishes = self.judge.as_mut().map(|judge| judge.parts(info, load, siblings));
         Score { agent: info.id.clone(), hostname: info.hostname.clone(), siblings, load, rank, wishes }
     }
-}
-
-/// How full an agent is with so much to spare.
-fn load(info: &AgentInfo, spare: &Resources) -> u64 {
-    rank::load((info.totals.cpus, info.totals.mem), (spare.cpus, spare.mem))
 }
 
 #[cfg(test)]

@@ -211,11 +211,32 @@ fn copies_that_keep_their_room_are_named_and_may_be_let_go() {
     assert_eq!(
         sentences(&explanation)[0],
         "Lower minimumHealthCapacity of the upgradeStrategy from 1 to 0.5, so that older copies stop first: \
-         2 agents would suit."
+         at least 1 of 2 agents would suit."
     );
     force(&mut ground, &app.clone().upgrade(0.5, 1.0));
     let explanation = explain_in(&ground, &app);
     assert_eq!((explanation.waiting, explanation.copies.running, explanation.copies.older), (0, 2, 0));
+}
+
+#[test]
+fn no_more_older_copies_stop_than_have_to_whichever_come_first() {
+    // Two and one of one cpu: whichever two stop, two cpus are free somewhere.
+    for (instances, cpus, next, low) in [(3, 1.0, 2.0, 0.33), (4, 0.9, 1.5, 0.25), (4, 0.9, 1.0, 0.75)] {
+        let mut ground = Playground::default();
+        ["a1", "a2"].iter().for_each(|id| drop(ground.record(vec![an_agent(id).cpus(2.0).register()])));
+        let app = an_app("/web").instances(instances).cpus(cpus).mem(1.0);
+        ground.deploy(&app);
+        ground.settle();
+        let app = app.cpus(next);
+        ground.deploy(&app);
+        ground.settle();
+        let told = sentences(&explain_in(&ground, &app));
+        assert!(told[0].contains(&format!("from 1 to {low}, so")), "{told:?}");
+        let before = explain_in(&ground, &app).copies;
+        force(&mut ground, &app.clone().upgrade(low, 1.0));
+        let after = explain_in(&ground, &app).copies;
+        assert!(after.running - after.older > before.running - before.older, "{before:?} {after:?}");
+    }
 }
 
 #[test]
