@@ -36,7 +36,7 @@ pub use misplaced::{load, misplaced, share};
 pub use offers::{Offers, Withheld, make_offers};
 pub use rejection::Reason;
 pub use verdicts::{
-    Amount, Change, Copies, Explanation, Held, Lack, Obstacle, PLACED_MAX, Placed, Score, Verdict, Verdicts,
-    explain,
+    Amount, Change, Copies, Explanation, Held, Lack, Obstacle, PLACED_MAX, Placed, PortHolder, Score,
+    TakenPort, Verdict, Verdicts, explain,
 };
 pub use view::{SchedulingView, Suspects, Suspicion};

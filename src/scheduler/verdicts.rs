@@ -23,7 +23,7 @@ use self::copies::{Keepers, is_within_reach};
 use self::deferred::deferred;
 pub use self::held::Held;
 use self::held::held;
-pub use self::lack::{Amount, Lack};
+pub use self::lack::{Amount, Lack, PortHolder, TakenPort};
 pub use self::obstacles::Obstacle;
 use self::obstacles::obstacles;
 use self::placed::Places;

@@ -102,7 +102,7 @@ struct VerdictBody<'a> {
     agent: &'a str,
     hostname: &'a str,
     suits: bool,
-    lacks: Vec<LackBody<'a>>,
+    lacks: Vec<LackBody>,
 }
 
 impl<'a> VerdictBody<'a> {
@@ -117,23 +117,23 @@ impl<'a> VerdictBody<'a> {
 }
 
 #[derive(Serialize)]
-struct LackBody<'a> {
+struct LackBody {
     what: Cow<'static, str>,
     why: String,
     #[serde(flatten)]
-    numbers: Option<Numbers<'a>>,
+    numbers: Option<Numbers>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Numbers<'a> {
+enum Numbers {
     Amount { needed: f64, spare: f64, short: f64 },
     Since { since: String },
-    Ports { needed: usize, spare: u32, taken: &'a [u16] },
+    Ports { needed: usize, spare: u32, taken: Vec<u16> },
 }
 
-impl<'a> Numbers<'a> {
-    fn of(lack: &'a Lack) -> Option<Self> {
+impl Numbers {
+    fn of(lack: &Lack) -> Option<Self> {
         Some(match lack {
             Lack::Unreachable(since) => Self::Since { since: since.to_string() },
             Lack::Amount(_, needed, spare) => Self::Amount {
@@ -141,14 +141,18 @@ impl<'a> Numbers<'a> {
                 spare: spare.to_f64(),
                 short: needed.minus(*spare).to_f64(),
             },
-            Lack::Ports { needed, spare, taken } => Self::Ports { needed: *needed, spare: *spare, taken },
+            Lack::Ports { needed, spare, taken } => Self::Ports {
+                needed: *needed,
+                spare: *spare,
+                taken: taken.iter().map(|taken| taken.port).collect(),
+            },
             _ => return None,
         })
     }
 }
 
-impl<'a> LackBody<'a> {
-    fn of(lack: &'a Lack) -> Self {
+impl LackBody {
+    fn of(lack: &Lack) -> Self {
         // What roles hide is told by the first thing that is short.
         let numbers = match lack {
             Lack::Role { short, .. } => short.first().and_then(Numbers::of),

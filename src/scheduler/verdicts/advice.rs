@@ -133,7 +133,7 @@ impl Remedies<'_> {
             let agents = of(Remedy::FewerPorts).filter_map(Lack::spare_ports).filter(|spare| *spare >= to);
             Change::FewerPorts { from: self.need.ports.len(), to, agents: agents.count() }
         });
-        let taken: BTreeSet<u16> = of(Remedy::AnyPorts).flat_map(Lack::taken_ports).copied().collect();
+        let taken: BTreeSet<u16> = of(Remedy::AnyPorts).flat_map(Lack::taken_ports).collect();
         let any = (!taken.is_empty()).then(|| Change::AnyPorts {
             fixed: taken.into_iter().collect(),
             agents: of(Remedy::AnyPorts).count(),
@@ -189,7 +189,7 @@ impl Remedies<'_> {
             Remedy::FewerPorts => {
                 Change::FewerPorts { from: self.need.ports.len(), to: lack.spare_ports()?, agents }
             }
-            Remedy::AnyPorts => Change::AnyPorts { fixed: lack.taken_ports().to_vec(), agents },
+            Remedy::AnyPorts => Change::AnyPorts { fixed: lack.taken_ports().collect(), agents },
             Remedy::Return => Change::Return { agents },
         })
     }
@@ -199,8 +199,8 @@ impl Remedies<'_> {
         let is_as_near = |lack: &Lack, other: &Lack| {
             self.of(lack) == self.of(other)
                 && lack.spare_amount() >= other.spare_amount()
-                && (lack.spare_ports() >= other.spare_ports() || !lack.taken_ports().is_empty())
-                && lack.taken_ports().iter().all(|port| other.taken_ports().contains(port))
+                && (lack.spare_ports() >= other.spare_ports() || lack.taken_ports().next().is_some())
+                && lack.taken_ports().all(|port| other.taken_ports().any(|taken| taken == port))
         };
         Lack::without_roles(lacks).all(|lack| {
             self.of(lack).is_some() && Lack::without_roles(nearest).any(|other| is_as_near(lack, other))

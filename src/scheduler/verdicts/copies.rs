@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Change, Lack, Verdicts};
+use super::{Change, Lack, TakenPort, Verdicts};
 use crate::domain::{AgentId, AppVersion, Goal, Millionths, TaskState};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
@@ -187,7 +187,8 @@ fn most_in_vain(lacks: &[Lack], tasks: &[&TaskRow]) -> usize {
             let held = tasks.iter().map(|task| u64::from(task.resources.ports.count()));
             let short = u64::try_from(*needed).unwrap_or(u64::MAX).saturating_sub(u64::from(*spare));
             // Whoever holds a port that is wanted may be the last to end; nobody here may hold it.
-            let holds = |port: &u16| tasks.iter().any(|task| task.resources.ports.contains(*port));
+            let holds =
+                |taken: &TakenPort| tasks.iter().any(|task| task.resources.ports.contains(taken.port));
             let waits = match taken.iter().all(holds) {
                 true if taken.is_empty() => 0,
                 true => tasks.len().saturating_sub(1),

@@ -1,6 +1,7 @@
 //! What stands in the way of an instance on an agent: one reason, with its numbers.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::{Resources, Scalar, Timestamp};
@@ -38,8 +39,42 @@ pub enum Lack {
         /// How many are spare.
         spare: u32,
         /// Wanted ones that are not spare.
-        taken: Vec<u16>,
+        taken: Vec<TakenPort>,
     },
+}
+
+/// A host port that is wanted and not spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenPort {
+    /// Which.
+    pub port: u16,
+    /// Who has it.
+    pub by: PortHolder,
+}
+
+/// Who has a host port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortHolder {
+    /// The agent has none of that number.
+    NotOffered,
+    /// A process on the agent's machine that is no task.
+    Stranger,
+    /// A task.
+    Task,
+    /// Whoever may use what is kept for a role.
+    Role,
+}
+
+impl fmt::Display for TakenPort {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.by {
+            PortHolder::NotOffered => "the agent does not offer it",
+            PortHolder::Stranger => "a process that is no task has it",
+            PortHolder::Task => "a task has it",
+            PortHolder::Role => "it is kept for a role",
+        };
+        write!(out, "{} ({words})", self.port)
+    }
 }
 
 /// A resource that has an amount.
@@ -147,11 +182,12 @@ impl Lack {
     }
 
     /// Host ports that are wanted and not spare.
-    pub(super) fn taken_ports(&self) -> &[u16] {
-        match self {
+    pub(super) fn taken_ports(&self) -> impl Iterator<Item = u16> + '_ {
+        let taken: &[TakenPort] = match self {
             Self::Ports { taken, .. } => taken,
             _ => &[],
-        }
+        };
+        taken.iter().map(|taken| taken.port)
     }
 
     /// A short name, the same for every agent: what obstacles are grouped by.
@@ -189,7 +225,7 @@ impl Lack {
                 format!("needs {}, {} spare", ports::counted(*needed), ports::are(*spare))
             }
             Self::Ports { taken, .. } => {
-                let taken: Vec<String> = taken.iter().map(u16::to_string).collect();
+                let taken: Vec<String> = taken.iter().map(TakenPort::to_string).collect();
                 format!("needs host ports that are not spare: {}", taken.join(", "))
             }
         }

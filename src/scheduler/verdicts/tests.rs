@@ -74,8 +74,14 @@ fn an_agent_out_of_reach_and_taken_ports_are_named() {
     let explanation = explain_in(&ground, &app);
     assert_eq!(
         explanation.verdicts.get(0).unwrap().lacks[0].sentence(),
-        "needs host ports that are not spare: 80"
+        "needs host ports that are not spare: 80 (the agent does not offer it)"
     );
+    ground.record(vec![Command::SetHeldPorts {
+        agent: AgentId::new("a1"),
+        ports: crate::domain::PortRanges::new([(31_001, 31_001)]),
+    }]);
+    let strange = explain_in(&ground, &app).verdicts.get(0).unwrap().lacks[0].sentence();
+    assert!(strange.ends_with(", 31001 (a process that is no task has it)"), "{strange}");
     assert!(matches!(explanation.verdicts.get(1).unwrap().lacks[0], Lack::Unreachable(_)));
     assert_eq!(sentences(&explanation)[0], "Ask for any host port instead of 80: 1 agent would suit.");
     assert_eq!(
