@@ -25,7 +25,7 @@ pub(super) struct FullDisk {
     since: Instant,
     /// When people were told last.
     told: Instant,
-    /// For people.
+    /// For people, as the masters have it.
     why: String,
 }
 
@@ -86,20 +86,28 @@ impl Runtime {
         self.withheld.iter().any(|effect| matches!(effect, Effect::Save(record) if record.task() == task))
     }
 
-    pub(super) fn tell_no_room(&mut self, error: &std::io::Error) {
-        let now = Instant::now();
+    /// A record found no room.
+    pub(super) fn meet_full_disk(&mut self, error: &std::io::Error) {
         let why = self.checkpoints.refusal(error);
-        if self.full_disk.is_none() {
-            self.operations.tried_disk(Some(why.clone()));
+        let is_known = self.full_disk.as_ref().is_some_and(|disk| disk.why == why);
+        self.tell_no_room(&why);
+        if !is_known {
+            self.operations.tried_disk(why);
         }
-        let told = self.full_disk.as_ref().map(|disk| disk.told);
-        if told.is_none_or(|told| now.duration_since(told) >= FULL_DISK_TOLD_EVERY) {
-            let since = self.full_disk.as_ref().map_or(now, |disk| disk.since);
-            self.full_disk = Some(FullDisk { since, told: now, why });
-            let path = self.home.path().display().to_string();
-            tracing::error!(
-                %error,
-                path,
+    }
+
+    /// Tells people, who need not hear it more often than once a minute.
+    pub(super) fn tell_no_room(&mut self, why: &str) {
+        let now = Instant::now();
+        let known = self.full_disk.as_ref().map(|disk| (disk.since, disk.told));
+        let is_told = known.is_some_and(|(_, told)| now.duration_since(told) < FULL_DISK_TOLD_EVERY);
+        let (since, told) = known.unwrap_or((now, now));
+        let told = if is_told { told } else { now };
+        self.full_disk = Some(FullDisk { since, told, why: why.to_owned() });
+        self.view.note_disk_full(true);
+        if !is_told {
+            tracing::warn!(
+                why,
                 "the disk takes no records of tasks: what runs goes on, but nothing is started and no news is \
                  told until it does; make room there"
             );
@@ -108,8 +116,7 @@ impl Runtime {
 
     pub(super) fn tell_room(&mut self) {
         if let Some(FullDisk { since, .. }) = self.full_disk.take() {
-            self.view.note_withheld(0);
-            self.operations.tried_disk(None);
+            self.view.note_disk_full(false);
             tracing::info!(after = ?since.elapsed(), "the disk takes records of tasks again; what waited is done now");
         }
     }

@@ -173,9 +173,9 @@ impl Operations {
         });
     }
 
-    /// Hands back what the disk did, once what is under way is done.
-    pub(super) fn tried_disk(&mut self, error: Option<String>) {
-        self.spawn(std::future::ready(Input::DiskTried(error)));
+    /// Hands back that the disk took no record, once what is under way is done.
+    pub(super) fn tried_disk(&mut self, why: String) {
+        self.spawn(std::future::ready(Input::DiskTried(Some(why))));
     }
 
     pub(super) fn after(&mut self, delay: Duration, timer: Timer) {

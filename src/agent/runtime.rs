@@ -157,13 +157,10 @@ impl Runtime {
     async fn on_result(&mut self, input: Input) {
         match &input {
             Input::EngineLooked(why) => self.tell_engine(why.as_deref()),
-            Input::DiskTried(None) if self.full_disk.is_some() => {
-                // Otherwise the look is older than what a record met meanwhile.
-                if self.withheld.is_empty() {
-                    self.tell_room();
-                }
-                return;
-            }
+            Input::DiskTried(Some(why)) => self.tell_no_room(why),
+            // The look is older than what a record met meanwhile.
+            Input::DiskTried(None) if !self.withheld.is_empty() => return,
+            Input::DiskTried(None) => self.tell_room(),
             Input::Started { result: Err(DriverError::Unavailable { .. }), .. }
                 if self.engine_away.is_none() =>
             {
@@ -224,7 +221,7 @@ impl Runtime {
                     }
                     return effects.into_iter().for_each(|effect| self.do_one(effect));
                 }
-                Err(error) => self.tell_no_room(&error),
+                Err(error) => self.meet_full_disk(&error),
             }
         }
         self.save_again_at.get_or_insert_with(|| Instant::now() + SAVE_AGAIN_AFTER);

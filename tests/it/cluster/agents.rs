@@ -150,6 +150,15 @@ impl SmallDisk {
     fn free(&self) -> u64 {
         rustix::fs::statvfs(self.0.path()).unwrap().f_bavail
     }
+
+    /// What a stranger has written there until nothing more fits.
+    fn filled(&self) -> std::path::PathBuf {
+        use std::io::Write as _;
+        let path = self.0.path().join("stranger");
+        let mut file = std::fs::File::create(&path).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+        path
+    }
 }
 
 impl Drop for SmallDisk {
@@ -182,6 +191,40 @@ fn an_app_that_fills_its_agents_disk_can_be_deleted_and_leaves_room() {
     }
     put(&api, "/next", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
     cluster.running("/next", 1);
+}
+
+#[test]
+fn an_agents_full_disk_is_an_alarm_before_anything_waits_also_after_a_restart() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut cluster = Cluster::start(1, 0, "process");
+    std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    put(&api, "/a", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    let before = cluster.running("/a", 1);
+    let agents = || get(&api, "/v1/agents").map(|answer| answer.json()["agents"][0].clone());
+    let stranger = disk.filled();
+    for round in 0..2 {
+        if round > 0 {
+            cluster.agents[0].as_mut().unwrap().kill();
+            cluster.start_agent(0);
+        }
+        let agent = cluster.agents[0].as_ref().unwrap();
+        eventually("it says so", || agent.text().contains("the disk takes no records").then_some(()));
+        let metrics = || get(agents()?["http"].as_str()?, "/metrics").map(|answer| answer.body);
+        eventually("its metrics say so", || {
+            let metrics = metrics()?;
+            let withheld = metrics.contains("platformd_agent_withheld 0");
+            (withheld && metrics.contains("platformd_agent_disk_full 1")).then_some(())
+        });
+    }
+    assert_eq!(before[0]["id"], cluster.running("/a", 1)[0]["id"], "it adopts what runs");
+    std::fs::remove_file(stranger).unwrap();
+    let agent = cluster.agents[0].as_ref().unwrap();
+    eventually("it says that it is over", || {
+        agent.text().contains("the disk takes records of tasks again").then_some(())
+    });
+    assert_eq!(agent.text().matches("the disk takes no records").count(), 1);
 }
 
 fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
