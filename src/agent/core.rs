@@ -156,8 +156,8 @@ impl AgentCore {
                 let containers = why.as_deref().map(hindrance);
                 self.learn_hindrances(Hindrances { containers, ..self.hindrances.clone() }, turn);
             }
-            Input::DiskTried(why) => {
-                let tasks = why.as_deref().map(hindrance);
+            Input::DiskTried(room) => {
+                let tasks = room.hindrance(self.hindrances.tasks.is_some()).map(hindrance);
                 self.learn_hindrances(Hindrances { tasks, ..self.hindrances.clone() }, turn);
             }
             Input::Timer(Timer::Resend) => self.resend(turn),

@@ -194,7 +194,7 @@ fn an_app_that_fills_its_agents_disk_can_be_deleted_and_leaves_room() {
 }
 
 #[test]
-fn an_agents_full_disk_is_an_alarm_before_anything_waits_also_after_a_restart() {
+fn a_full_disk_is_an_alarm_before_anything_waits_and_is_over_once_there_is_more_than_a_little_room() {
     let Some(disk) = SmallDisk::new() else { return };
     let mut cluster = Cluster::start(1, 0, "process");
     std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
@@ -219,12 +219,23 @@ fn an_agents_full_disk_is_an_alarm_before_anything_waits_also_after_a_restart() 
         });
     }
     assert_eq!(before[0]["id"], cluster.running("/a", 1)[0]["id"], "it adopts what runs");
-    std::fs::remove_file(stranger).unwrap();
+    // As much as a task that is given back leaves, and more.
+    let file = std::fs::OpenOptions::new().write(true).open(&stranger).unwrap();
+    file.set_len(file.metadata().unwrap().len() - (512 << 10)).unwrap();
+    drop(file);
+    put(&api, "/b", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    eventually("a little room is not enough", || {
+        let why = agents()?["hindrances"][0].as_str()?.to_owned();
+        why.contains("nothing is started before 1024 KiB fit").then_some(())
+    });
     let agent = cluster.agents[0].as_ref().unwrap();
+    assert!(!agent.text().contains("takes records of tasks again"), "{}", agent.text());
+    std::fs::remove_file(stranger).unwrap();
     eventually("it says that it is over", || {
         agent.text().contains("the disk takes records of tasks again").then_some(())
     });
     assert_eq!(agent.text().matches("the disk takes no records").count(), 1);
+    assert!(cluster.running("/b", 1)[0]["id"].as_str().unwrap().ends_with("._app.1"), "at the first try");
 }
 
 fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
