@@ -185,7 +185,9 @@ fn brief(effect: &Effect) -> String {
         Effect::Send(FromAgent::Register(register)) => format!("register {} tasks", register.tasks.len()),
         Effect::Send(FromAgent::HeldPorts { ports }) => format!("held {ports}"),
         Effect::Send(FromAgent::Hindered { hindrances }) => {
-            format!("hindered {:?}", hindrances.all().collect::<Vec<_>>())
+            let why = format!("hindered {:?}", hindrances.all().collect::<Vec<_>>());
+            let may_run: Vec<&str> = hindrances.may_run.iter().map(TaskId::as_str).collect();
+            if may_run.is_empty() { why } else { format!("{why}, may run: {}", may_run.join(", ")) }
         }
         Effect::Send(FromAgent::Heartbeat { .. }) => "heartbeat".to_owned(),
         Effect::Disconnect(_) => "leave".to_owned(),

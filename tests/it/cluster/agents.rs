@@ -151,6 +151,14 @@ impl SmallDisk {
         rustix::fs::statvfs(self.0.path()).unwrap().f_bavail
     }
 
+    /// What a stranger has written there, for so much to be left.
+    fn filled_but_for(&self, bytes: u64) -> std::path::PathBuf {
+        let free = self.free() * rustix::fs::statvfs(self.0.path()).unwrap().f_frsize;
+        let path = self.0.path().join("stranger");
+        std::fs::write(&path, vec![0; usize::try_from(free - bytes).unwrap()]).unwrap();
+        path
+    }
+
     /// What a stranger has written there until nothing more fits.
     fn filled(&self) -> std::path::PathBuf {
         use std::io::Write as _;
@@ -236,6 +244,28 @@ fn a_full_disk_is_an_alarm_before_anything_waits_and_is_over_once_there_is_more_
     });
     assert_eq!(agent.text().matches("the disk takes no records").count(), 1);
     assert!(cluster.running("/b", 1)[0]["id"].as_str().unwrap().ends_with("._app.1"), "at the first try");
+}
+
+#[test]
+fn a_task_that_runs_and_whose_record_has_no_room_is_not_said_to_wait_for_its_start() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut cluster = Cluster::start(1, 0, "process");
+    std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    // Enough for a look, to accept the task and to start it, not to record that it runs.
+    let stranger = disk.filled_but_for(16 << 10);
+    put(&api, "/a", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    let held = || get(&api, "/v2/apps/a/explain").map(|answer| answer.json()["held"][0].clone());
+    eventually("it may run", || (held()?["mayRun"] == true).then_some(()));
+    cluster.agents[0].as_mut().unwrap().kill();
+    cluster.start_agent(0);
+    let agent = cluster.agents[0].as_ref().unwrap();
+    eventually("it says so", || agent.text().contains("may run already, and is looked for").then_some(()));
+    eventually("it may run still", || (held()?["mayRun"] == true).then_some(()));
+    assert!(!agent.text().contains("cannot start task"), "{}", agent.text());
+    std::fs::remove_file(stranger).unwrap();
+    assert!(cluster.running("/a", 1)[0]["id"].as_str().unwrap().ends_with("._app.1"), "the same one");
 }
 
 fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {
