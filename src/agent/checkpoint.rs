@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::effect::DiskRoom;
 use super::record::TaskRecord;
 use super::reserve::{FILE_BYTES, Reserve, Room};
 use super::sealed;
@@ -15,6 +16,9 @@ const DIRECTORY: &str = "checkpoints";
 const SUFFIX: &str = ".task";
 /// Suffix of a file that could not be read; kept for people.
 const DAMAGED: &str = ".damaged";
+/// What has to fit beside the reserve before a full disk takes tasks again: the records, files and first
+/// output of a few tasks, and far more than what one that was given back leaves.
+const AMPLE_BYTES: usize = 1 << 20;
 
 /// The files of one agent's tasks.
 #[derive(Clone, Debug)]
@@ -68,15 +72,26 @@ impl Checkpoints {
         saved.map(|record| record.task().clone()).collect()
     }
 
-    /// Whether there is room for another record: writes as much as one may have, and takes it away.
+    /// Whether there is room for another record, and, where the disk was full, whether for far more.
     /// What is kept for ends is made whole again, and belongs to it: the little that a removed record
     /// leaves is no room for new tasks.
-    pub(super) fn look(&self) -> io::Result<()> {
+    pub(super) fn look(&self, was_full: bool) -> DiskRoom {
+        if let Err(error) = self.try_room(FILE_BYTES).and_then(|()| self.reserve.fill()) {
+            return DiskRoom::No(self.refusal(&error));
+        }
+        if was_full && self.try_room(AMPLE_BYTES).is_ok() {
+            return DiskRoom::Ample;
+        }
+        let (kib, path) = (AMPLE_BYTES >> 10, self.path.display());
+        DiskRoom::Little(format!("its disk was full, and nothing is started before {kib} KiB fit at {path}"))
+    }
+
+    /// Writes so much, and takes it away.
+    fn try_room(&self, bytes: usize) -> io::Result<()> {
         let path = self.path.join(".look.tmp");
-        let tried = fs::File::create(&path).and_then(|mut file| file.write_all(&[0; FILE_BYTES]));
+        let tried = fs::File::create(&path).and_then(|mut file| file.write_all(&vec![0; bytes]));
         let removed = fs::remove_file(&path);
-        tried.and(removed)?;
-        self.reserve.fill()
+        tried.and(removed)
     }
 
     /// For people: that the disk takes no records.

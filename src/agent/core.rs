@@ -13,7 +13,8 @@ use super::record::{StopAsked, TaskRecord};
 use super::tasks::Task;
 use super::turn::Turn;
 use crate::domain::{
-    AgentInfo, Hindrances, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp, hindrance,
+    AgentInfo, Hindrances, MAY_RUN_MAX, PortRanges, TaskId, TaskLaunch, TaskState, TaskStatus, Timestamp,
+    hindrance,
 };
 use crate::protocol::{Assignment, Fence, FromAgent, FromMaster, PROTOCOL_VERSION, Proof, Register};
 
@@ -156,8 +157,8 @@ impl AgentCore {
                 let containers = why.as_deref().map(hindrance);
                 self.learn_hindrances(Hindrances { containers, ..self.hindrances.clone() }, turn);
             }
-            Input::DiskTried(why) => {
-                let tasks = why.as_deref().map(hindrance);
+            Input::DiskTried(room) => {
+                let tasks = room.hindrance(self.hindrances.tasks.is_some()).map(hindrance);
                 self.learn_hindrances(Hindrances { tasks, ..self.hindrances.clone() }, turn);
             }
             Input::Timer(Timer::Resend) => self.resend(turn),
@@ -191,6 +192,10 @@ impl AgentCore {
                 | Timer::Stop(_)
                 | Timer::Remove(_)),
             ) => self.on_task_timer(&timer, turn),
+        }
+        if !self.hindrances.is_empty() {
+            // Of which tasks nothing can be told may have changed.
+            self.learn_hindrances(self.hindrances.clone(), turn);
         }
     }
 
@@ -388,6 +393,7 @@ impl AgentCore {
     }
 
     fn learn_hindrances(&mut self, now: Hindrances, turn: &mut Turn) {
+        let now = Hindrances { may_run: self.may_run(&now), ..now };
         if now == self.hindrances {
             return;
         }
@@ -396,6 +402,17 @@ impl AgentCore {
             self.tell_hindrances(turn);
         }
         self.retry_what_waited(&before, turn);
+    }
+
+    /// Tasks that `hindrances` keep from telling that they run, or us from finding out.
+    fn may_run(&self, hindrances: &Hindrances) -> BTreeSet<TaskId> {
+        let concerns = |task: &&Task| {
+            let is_container = task.record.launch.container.is_some();
+            hindrances.tasks.is_some() || (hindrances.containers.is_some() && is_container)
+        };
+        let may_run = |task: &&Task| !task.record.is_ended() && task.has_begun() && !task.is_known_to_run();
+        let tasks = self.tasks.values().filter(concerns).filter(may_run);
+        tasks.map(|task| task.record.task().clone()).take(MAY_RUN_MAX).collect()
     }
 
     /// Tries again what waited for an engine or a disk that is back.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::core::{AgentCore, on_input};
 use super::driver::{DriverError, Ended, Started, TaskHandle};
-use super::effect::{Effect, HeldPort, Input, Timer};
+use super::effect::{DiskRoom, Effect, HeldPort, Input, Timer};
 use super::record::TaskRecord;
 use super::verdict::Probe;
 use crate::domain::{
@@ -185,7 +185,9 @@ fn brief(effect: &Effect) -> String {
         Effect::Send(FromAgent::Register(register)) => format!("register {} tasks", register.tasks.len()),
         Effect::Send(FromAgent::HeldPorts { ports }) => format!("held {ports}"),
         Effect::Send(FromAgent::Hindered { hindrances }) => {
-            format!("hindered {:?}", hindrances.all().collect::<Vec<_>>())
+            let why = format!("hindered {:?}", hindrances.all().collect::<Vec<_>>());
+            let may_run: Vec<&str> = hindrances.may_run.iter().map(TaskId::as_str).collect();
+            if may_run.is_empty() { why } else { format!("{why}, may run: {}", may_run.join(", ")) }
         }
         Effect::Send(FromAgent::Heartbeat { .. }) => "heartbeat".to_owned(),
         Effect::Disconnect(_) => "leave".to_owned(),
@@ -500,18 +502,31 @@ fn away_from_masters_nothing_stops_and_the_latest_news_is_kept() {
 #[test]
 fn what_keeps_it_from_starting_is_told_at_each_change_and_to_whoever_welcomes_it() {
     let mut play = Play::new();
-    let full = || Input::DiskTried(Some("its disk\nis full".to_owned()));
+    let full = || Input::DiskTried(DiskRoom::No("its disk\nis full".to_owned()));
     play.check(full(), &[r#"hindered ["its disk is full"]"#]);
     play.check(full(), &[]);
     let away = Input::EngineLooked(Some("docker does not answer".to_owned()));
     play.check(away, &[r#"hindered ["its disk is full", "docker does not answer"]"#]);
-    play.check(Input::DiskTried(None), &[r#"hindered ["docker does not answer"]"#]);
+    play.check(Input::DiskTried(DiskRoom::Ample), &[r#"hindered ["docker does not answer"]"#]);
     play.check(Input::Disconnected, &[]);
     play.check(Input::EngineLooked(None), &[]);
     play.check(full(), &[]);
     play.check(Input::Connected, &["register 0 tasks"]);
     let welcome = FromMaster::Welcome { protocol: 1, fence: a_fence(5, 200), heartbeat_millis: 1000 };
     play.check(Input::Heard(welcome), &[r#"hindered ["its disk is full"]"#]);
+}
+
+#[test]
+fn a_disk_that_was_full_needs_more_than_what_it_lacked() {
+    let mut play = Play::new();
+    let little = || Input::DiskTried(DiskRoom::Little("there is little".to_owned()));
+    play.check(little(), &[]);
+    let full = Input::DiskTried(DiskRoom::No("it is full".to_owned()));
+    play.check(full, &[r#"hindered ["it is full"]"#]);
+    play.check(little(), &[r#"hindered ["there is little"]"#]);
+    play.check(little(), &[]);
+    play.check(Input::DiskTried(DiskRoom::Ample), &["hindered []"]);
+    play.check(little(), &[]);
 }
 
 #[test]

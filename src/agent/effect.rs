@@ -74,12 +74,35 @@ pub(crate) enum Input {
     HeldPorts(PortRanges),
     /// Whether the engine of containers answers; otherwise why not.
     EngineLooked(Option<String>),
-    /// Whether the disk takes records; otherwise why not.
-    DiskTried(Option<String>),
+    /// What the disk has room for.
+    DiskTried(DiskRoom),
     /// A time that the core asked for has come.
     Timer(Timer),
     /// The agent ends and takes its tasks with it.
     StopAll,
+}
+
+/// What the disk has room for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DiskRoom {
+    /// Not for a record; why not, for people.
+    No(String),
+    /// For a record. That is enough for a disk that was not full; of one that was, why it is not.
+    Little(String),
+    /// For a record, and so much more that what is started now does not fill it again.
+    Ample,
+}
+
+impl DiskRoom {
+    /// Why nothing can be started. A full disk has to have more than what it lacked: otherwise the
+    /// little that a task leaves when it is given back would bring the next one, again and again.
+    pub(super) fn hindrance(&self, was_full: bool) -> Option<&str> {
+        match self {
+            Self::No(why) => Some(why),
+            Self::Little(why) => Some(why).filter(|_| was_full).map(String::as_str),
+            Self::Ample => None,
+        }
+    }
 }
 
 /// A port in use, and by whom.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::checkpoint::Checkpoints;
-use super::effect::Effect;
+use super::effect::{DiskRoom, Effect};
 use super::record::TaskRecord;
 use super::runtime::Runtime;
 use crate::domain::TaskId;
@@ -20,13 +20,13 @@ pub(super) const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How often people are told that the disk still takes nothing.
 const FULL_DISK_TOLD_EVERY: Duration = Duration::from_secs(60);
 
-/// A disk that takes no records.
+/// A disk that takes no records, or did not and has little room since.
 pub(super) struct FullDisk {
     since: Instant,
     /// When people were told last.
     told: Instant,
-    /// For people.
-    why: String,
+    /// For people, as the masters have it.
+    pub(super) why: String,
 }
 
 impl Runtime {
@@ -53,10 +53,6 @@ impl Runtime {
     pub(super) fn do_without_disk(&mut self, effect: Effect) {
         match effect {
             Effect::SaveFence(_) | Effect::Save(_) => self.withhold(effect),
-            Effect::Start { launch, .. } => {
-                let why = self.full_disk.as_ref().map(|disk| disk.why.clone()).unwrap_or_default();
-                self.operations.no_room_to_start(launch.task, why);
-            }
             Effect::Forget(ref task) if self.has_withheld(task) => self.withhold(effect),
             Effect::Remove(ref handle) if self.has_withheld(&handle.task) => self.withhold(effect),
             // The core says the others again until they are acknowledged.
@@ -71,6 +67,7 @@ impl Runtime {
             | Effect::Forget(_)
             | Effect::Remove(_)
             | Effect::Disconnect(_)
+            | Effect::Start { .. }
             | Effect::GiveUpStart(_)
             | Effect::Wait(_)
             | Effect::Stop { .. }
@@ -86,30 +83,46 @@ impl Runtime {
         self.withheld.iter().any(|effect| matches!(effect, Effect::Save(record) if record.task() == task))
     }
 
-    pub(super) fn tell_no_room(&mut self, error: &std::io::Error) {
-        let now = Instant::now();
+    /// A record found no room.
+    pub(super) fn meet_full_disk(&mut self, error: &std::io::Error) {
         let why = self.checkpoints.refusal(error);
-        if self.full_disk.is_none() {
-            self.operations.tried_disk(Some(why.clone()));
+        let is_known = self.full_disk.as_ref().is_some_and(|disk| disk.why == why);
+        self.tell_no_room(&DiskRoom::No(why.clone()));
+        if !is_known {
+            self.operations.tried_disk(why);
         }
-        let told = self.full_disk.as_ref().map(|disk| disk.told);
-        if told.is_none_or(|told| now.duration_since(told) >= FULL_DISK_TOLD_EVERY) {
-            let since = self.full_disk.as_ref().map_or(now, |disk| disk.since);
-            self.full_disk = Some(FullDisk { since, told: now, why });
-            let path = self.home.path().display().to_string();
-            tracing::error!(
-                %error,
-                path,
+    }
+
+    /// Tells people, who need not hear it more often than once a minute.
+    pub(super) fn tell_no_room(&mut self, room: &DiskRoom) {
+        let Some(why) = room.hindrance(true) else { return };
+        let now = Instant::now();
+        let known = self.full_disk.as_ref().map(|disk| (disk.since, disk.told));
+        let is_told = known.is_some_and(|(_, told)| now.duration_since(told) < FULL_DISK_TOLD_EVERY);
+        let (since, told) = known.unwrap_or((now, now));
+        let told = if is_told { told } else { now };
+        self.full_disk = Some(FullDisk { since, told, why: why.to_owned() });
+        self.view.note_disk_full(true);
+        if is_told {
+            return;
+        }
+        if matches!(room, DiskRoom::No(_)) {
+            tracing::warn!(
+                why,
                 "the disk takes no records of tasks: what runs goes on, but nothing is started and no news is \
                  told until it does; make room there"
+            );
+        } else {
+            tracing::warn!(
+                why,
+                "the disk has too little room to start tasks: what runs goes on; make more there"
             );
         }
     }
 
     pub(super) fn tell_room(&mut self) {
         if let Some(FullDisk { since, .. }) = self.full_disk.take() {
-            self.view.note_withheld(0);
-            self.operations.tried_disk(None);
+            self.view.note_disk_full(false);
             tracing::info!(after = ?since.elapsed(), "the disk takes records of tasks again; what waited is done now");
         }
     }

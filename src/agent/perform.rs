@@ -15,7 +15,7 @@ use super::AgentParts;
 use super::PortProbe;
 use super::checkpoint::Checkpoints;
 use super::driver::{DriverError, TaskDriver, TaskHandle};
-use super::effect::{HeldPort, Input, Timer};
+use super::effect::{DiskRoom, HeldPort, Input, Timer};
 use super::health::{self, PROBES_MAX, Watch};
 use crate::domain::{LaunchCheck, PortRanges, TaskId, TaskLaunch};
 use crate::telemetry::RuntimeMetrics;
@@ -165,17 +165,16 @@ impl Operations {
         });
     }
 
-    /// Tries whether the disk takes a record.
-    pub(super) fn look_at_disk(&mut self, checkpoints: Checkpoints) {
-        self.spawn(async move {
-            let look = move || checkpoints.look().map_err(|error| checkpoints.refusal(&error));
-            Input::DiskTried(world::blocking(look).await.err())
-        });
+    /// Tries whether the disk takes a record; one that was full, whether also far more.
+    pub(super) fn look_at_disk(&mut self, checkpoints: Checkpoints, was_full: bool) {
+        self.spawn(
+            async move { Input::DiskTried(world::blocking(move || checkpoints.look(was_full)).await) },
+        );
     }
 
-    /// Hands back what the disk did, once what is under way is done.
-    pub(super) fn tried_disk(&mut self, error: Option<String>) {
-        self.spawn(std::future::ready(Input::DiskTried(error)));
+    /// Hands back that the disk took no record, once what is under way is done.
+    pub(super) fn tried_disk(&mut self, why: String) {
+        self.spawn(std::future::ready(Input::DiskTried(DiskRoom::No(why))));
     }
 
     pub(super) fn after(&mut self, delay: Duration, timer: Timer) {

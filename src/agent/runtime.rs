@@ -94,7 +94,7 @@ impl Runtime {
                     self.operations.look_at_engine();
                     // What waits is tried more often, and tells as much.
                     if self.withheld.is_empty() {
-                        self.operations.look_at_disk(self.checkpoints.clone());
+                        self.operations.look_at_disk(self.checkpoints.clone(), self.full_disk.is_some());
                     }
                 }
                 Heard::SaveAgain => self.save_again().await,
@@ -157,13 +157,12 @@ impl Runtime {
     async fn on_result(&mut self, input: Input) {
         match &input {
             Input::EngineLooked(why) => self.tell_engine(why.as_deref()),
-            Input::DiskTried(None) if self.full_disk.is_some() => {
-                // Otherwise the look is older than what a record met meanwhile.
-                if self.withheld.is_empty() {
-                    self.tell_room();
-                }
-                return;
-            }
+            Input::DiskTried(room) => match room.hindrance(self.full_disk.is_some()) {
+                Some(_) => self.tell_no_room(room),
+                // The look is older than what a record met meanwhile.
+                None if !self.withheld.is_empty() => return,
+                None => self.tell_room(),
+            },
             Input::Started { result: Err(DriverError::Unavailable { .. }), .. }
                 if self.engine_away.is_none() =>
             {
@@ -220,11 +219,11 @@ impl Runtime {
             match self.save(&effects).await {
                 Ok(has_room) => {
                     if has_room && self.full_disk.is_some() {
-                        self.operations.look_at_disk(self.checkpoints.clone());
+                        self.operations.look_at_disk(self.checkpoints.clone(), true);
                     }
                     return effects.into_iter().for_each(|effect| self.do_one(effect));
                 }
-                Err(error) => self.tell_no_room(&error),
+                Err(error) => self.meet_full_disk(&error),
             }
         }
         self.save_again_at.get_or_insert_with(|| Instant::now() + SAVE_AGAIN_AFTER);
@@ -283,7 +282,11 @@ impl Runtime {
                 tracing::warn!(reason, "leaving this master");
                 self.outbox = None;
             }
-            Effect::Start { launch, check_ports } => self.operations.start(launch, check_ports),
+            // Its record may be there; room for what it makes is not, and the next record of it may find none.
+            Effect::Start { launch, check_ports } => match &self.full_disk {
+                Some(disk) => self.operations.no_room_to_start(launch.task, disk.why.clone()),
+                None => self.operations.start(launch, check_ports),
+            },
             Effect::GiveUpStart(task) => self.operations.give_up_start(&task),
             Effect::Wait(handle) => self.operations.wait(handle),
             Effect::Stop { handle, grace } => self.operations.stop(handle, grace),

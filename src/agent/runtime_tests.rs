@@ -488,8 +488,10 @@ async fn a_disk_without_room_is_told_before_anything_is_to_be_started() {
     let (records, aside) = (dir.path().join("checkpoints"), dir.path().join("aside"));
     std::fs::rename(&records, &aside).unwrap();
     session.hears_hindrances(|told| told.tasks.is_some()).await;
+    assert!(agent.view.is_disk_full() && agent.view.withheld() == 0, "the alarm is not about what waits");
     std::fs::rename(&aside, &records).unwrap();
     session.hears_hindrances(Hindrances::is_empty).await;
+    assert!(!agent.view.is_disk_full());
     agent.end().await;
 }
 

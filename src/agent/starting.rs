@@ -12,6 +12,7 @@ use super::effect::{Effect, HeldPort, Timer};
 use super::tasks::Task;
 use super::turn::Turn;
 use crate::domain::TaskState;
+use crate::protocol::StatusUpdate;
 
 /// A start that takes longer is told to the masters: most likely an image is pulled.
 const SLOW_START_AFTER: Duration = Duration::from_secs(1);
@@ -116,7 +117,12 @@ impl Task {
             return self.give_back(&text, turn);
         }
         if self.record.status.message != text {
-            turn.warn(format!("cannot start task {} yet: {text}", self.record.task()));
+            let task = self.record.task();
+            turn.warn(if self.has_begun() {
+                format!("task {task} may run already, and is looked for later: {text}")
+            } else {
+                format!("cannot start task {task} yet: {text}")
+            });
             self.tell(self.record.status.state, &text, turn);
         }
         self.start_later(turn);
@@ -155,6 +161,12 @@ impl Task {
     /// Whether anything of the task is there, or may be.
     pub(super) fn has_begun(&self) -> bool {
         self.may_exist || self.record.handle.is_some()
+    }
+
+    /// Whether a leader has heard that it runs.
+    pub(super) fn is_known_to_run(&self) -> bool {
+        let is_told = |update: &StatusUpdate| update.status.state == TaskState::Running;
+        self.record.handle.is_some() && !self.record.unacknowledged.iter().any(is_told)
     }
 
     pub(super) fn on_ports_taken(&mut self, taken: &[HeldPort], turn: &mut Turn) {

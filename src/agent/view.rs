@@ -18,6 +18,7 @@ pub struct AgentView {
     heeded: RwLock<Option<Fence>>,
     unacknowledged: AtomicU64,
     held_ports: AtomicU64,
+    is_disk_full: AtomicBool,
     withheld: AtomicU64,
 }
 
@@ -60,6 +61,11 @@ impl AgentView {
         self.held_ports.load(Ordering::Relaxed)
     }
 
+    /// Whether the disk takes no records, also while nothing waits for it.
+    pub fn is_disk_full(&self) -> bool {
+        self.is_disk_full.load(Ordering::Relaxed)
+    }
+
     /// What waits for a disk that takes records again: records, and what is to be done after them.
     pub fn withheld(&self) -> u64 {
         self.withheld.load(Ordering::Relaxed)
@@ -75,6 +81,7 @@ impl AgentView {
         samples.set_count(&metrics::LEADER_TERM, &[], self.heeded().map_or(0, |fence| fence.term));
         samples.set_count(&metrics::UNACKNOWLEDGED, &[], self.unacknowledged());
         samples.set_count(&metrics::HELD_PORTS, &[], self.held_ports());
+        samples.set_count(&metrics::DISK_FULL, &[], self.is_disk_full().into());
         samples.set_count(&metrics::WITHHELD, &[], self.withheld());
     }
 
@@ -92,6 +99,10 @@ impl AgentView {
         *self.heeded.write().unwrap_or_else(PoisonError::into_inner) = core.heeded().cloned();
         self.unacknowledged.store(core.unacknowledged(), Ordering::Relaxed);
         self.held_ports.store(core.held_ports().count().into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn note_disk_full(&self, is_full: bool) {
+        self.is_disk_full.store(is_full, Ordering::Relaxed);
     }
 
     pub(super) fn note_withheld(&self, count: usize) {

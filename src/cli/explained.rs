@@ -28,8 +28,14 @@ pub(super) fn explained(answer: &Value) -> String {
         ));
     }
     for held in all("held") {
+        let may_run = held.get("mayRun").and_then(Value::as_bool).unwrap_or_default();
+        let (does, which) = if may_run {
+            ("may run", "which can tell nothing of it now")
+        } else {
+            ("waits", "where it cannot be started now")
+        };
         lines.push(format!(
-            "{} waits on {} ({}), where it cannot be started now: {}",
+            "{} {does} on {} ({}), {which}: {}",
             text(held, "taskId"),
             text(held, "hostname"),
             text(held, "agent"),
@@ -194,6 +200,20 @@ mod tests {
              \u{20}   then h2 (a2): 1 of the app beside it, 25.0 % full without it\n\
              \u{20} and 4 more tasks, placed for the same reasons\n"
         );
+    }
+
+    #[test]
+    fn a_task_that_may_run_is_not_said_to_be_one_that_cannot_be_started() {
+        let one = |task: &str, may_run: Value| json!({"taskId": task, "agent": "a1", "hostname": "h1", "mayRun": may_run, "why": "its disk is full"});
+        let text = explained(
+            &json!({"held": [one("a", json!(true)), one("b", json!(false)), one("c", json!(null))]}),
+        );
+        let wait = "on h1 (a1), where it cannot be started now: its disk is full\n";
+        assert!(
+            text.contains("a may run on h1 (a1), which can tell nothing of it now: its disk is full\n"),
+            "{text}"
+        );
+        assert!(["b", "c"].iter().all(|task| text.contains(&format!("{task} waits {wait}"))), "{text}");
     }
 
     #[test]

@@ -467,7 +467,7 @@ async fn what_keeps_an_agent_from_starting_is_recorded_once() {
     assigned(&mut line).await;
     let recorded = || rig.store.snapshot().agents.get(&AgentId::new("a1")).unwrap().hindrances.clone();
     let index = rig.store.snapshot().index;
-    let why = |text: &str| Hindrances { tasks: Some(text.to_owned()), containers: None };
+    let why = |text: &str| Hindrances { tasks: Some(text.to_owned()), ..Hindrances::default() };
     for hindrances in [Hindrances::default(), why("full"), why("full"), Hindrances::default()] {
         line.send(&FromAgent::Hindered { hindrances }).await.unwrap();
     }

@@ -5,7 +5,8 @@
 
 use super::AgentInfo;
 use super::attribute::{AttributeValue, Attributes};
-use super::hindrance::{HINDRANCE_CHARS_MAX, Hindrances};
+use super::hindrance::{HINDRANCE_CHARS_MAX, Hindrances, MAY_RUN_MAX};
+use super::id::TaskId;
 use super::resources::{CLAIM_MAX, HELD_RANGES_MAX, PortRanges, RANGES_MAX, Resources};
 use super::role;
 
@@ -99,11 +100,15 @@ pub fn hindrances_fault(hindrances: &Hindrances) -> Option<String> {
     let is_bad = |text: &&String| {
         text.is_empty() || text.chars().count() > HINDRANCE_CHARS_MAX || text.contains(char::is_control)
     };
-    hindrances.all().find(is_bad).map(|_| {
-        format!(
+    if hindrances.all().any(|text| is_bad(&text)) {
+        return Some(format!(
             "tells of a hindrance that is empty, longer than {HINDRANCE_CHARS_MAX} characters or has control \
              characters"
-        )
+        ));
+    }
+    let is_long = |task: &TaskId| task.as_str().len() > HINDRANCE_CHARS_MAX;
+    (hindrances.may_run.len() > MAY_RUN_MAX || hindrances.may_run.iter().any(is_long)).then(|| {
+        format!("names more than {MAY_RUN_MAX} tasks beside its hindrances, or one that no task is called")
     })
 }
 
@@ -223,6 +228,15 @@ mod tests {
         check(|info| keep(info, "a b", 1, &[]), Some("spaces"));
         check(|info| (0..65).for_each(|at| keep(info, &format!("r{at}"), 1, &[])), Some("65 roles"));
         check(|info| keep(info, "db", u64::MAX, &[]), Some("for role db"));
+    }
+
+    #[test]
+    fn tasks_named_beside_hindrances_are_few_and_short() {
+        let of = |count: usize, bytes: usize| {
+            let may_run = (0..count).map(|at| TaskId::new(format!("{at:0bytes$}"))).collect();
+            hindrances_fault(&Hindrances { may_run, ..Hindrances::default() }).is_some()
+        };
+        assert_eq!((of(MAY_RUN_MAX, 240), of(MAY_RUN_MAX + 1, 240), of(1, 4_000)), (false, true, true));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use container::{
 pub use deployment::{Action, ActionKind, Plan, Step};
 pub use fingerprint::fingerprint;
 pub use health_check::{HealthCheck, HealthProtocol};
-pub use hindrance::{Hindrances, hindrance};
+pub use hindrance::{Hindrances, MAY_RUN_MAX, hindrance};
 pub use id::{AgentId, AppId, ClusterId, DeploymentId, IdError, InstanceId, OfferId, TaskId};
 pub use instance::Goal;
 pub use launch::{LaunchCheck, LaunchContainer, PortBinding, Process, TaskLaunch};

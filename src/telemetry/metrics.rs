@@ -180,6 +180,8 @@ metrics! {
     UNACKNOWLEDGED = "platformd_agent_updates_unacknowledged" Gauge Count Agent []
         "Status updates that the leader has not acknowledged yet";
     HELD_PORTS = "platformd_agent_held_ports" Gauge Count Agent [] "Ports of this agent that strangers hold";
+    DISK_FULL = "platformd_agent_disk_full" Gauge Count Agent []
+        "1 while this agent's disk takes no records, and so no tasks, else 0";
     WITHHELD = "platformd_agent_withheld" Gauge Count Agent []
         "Records and starts that wait until the agent's disk takes records again";
     RUNTIME_OPERATIONS = "platformd_runtime_operations_total" Counter Count Agent ["driver", "operation"]

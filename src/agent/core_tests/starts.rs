@@ -100,6 +100,34 @@ fn a_start_without_room_for_its_record_waits_and_is_given_back() {
 }
 
 #[test]
+fn what_runs_and_cannot_tell_so_for_want_of_room_is_named() {
+    let mut play = starting();
+    let full = || Input::DiskTried(DiskRoom::No("its disk is full".to_owned()));
+    play.check(full(), &[r#"hindered ["its disk is full"]"#]);
+    let up =
+        [r#"hindered ["its disk is full"], may run: a"#, "tell a.1 Running", "wait a", "after 5s Resend"];
+    play.check(started("a"), &[&["save a Running"], up.as_slice()].concat());
+    play.check(full(), &[]);
+    let heard = acknowledged("a", 1);
+    play.check(heard, &[r#"hindered ["its disk is full"]"#]);
+}
+
+#[test]
+fn what_an_earlier_run_may_have_started_is_not_said_to_wait_for_its_start() {
+    let record = TaskRecord::accepted(a_launch("a"), "boot", Timestamp::default());
+    let mut play = Play::begun(vec![record], "boot");
+    play.register();
+    play.give(Input::Began);
+    let no_room = Input::NoRoom { task: TaskId::new("a"), reason: "its disk is full".to_owned() };
+    play.give(no_room);
+    let message = &play.saved.last().unwrap().status.message;
+    assert!(message.contains("room for its record"), "{message}");
+    let full = Input::DiskTried(DiskRoom::No("its disk is full".to_owned()));
+    play.check(full, &[r#"hindered ["its disk is full"], may run: a"#]);
+    play.check(Input::DiskTried(DiskRoom::Ample), &["hindered []", "start a again"]);
+}
+
+#[test]
 fn starts_and_stops_are_tried_at_once_when_the_engine_is_back() {
     let container = a_container("x");
     let in_container = |task: &str| TaskLaunch { container: Some(container.clone()), ..a_launch(task) };

@@ -83,6 +83,7 @@ fn held_json(held: &Held) -> Value {
         "taskId": held.task.as_str(),
         "agent": held.agent.as_str(),
         "hostname": held.hostname,
+        "mayRun": held.may_run,
         "why": held.why,
     })
 }

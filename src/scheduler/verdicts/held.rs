@@ -4,7 +4,7 @@ use super::PLACED_MAX;
 use crate::domain::{AgentId, AppId, TaskId, TaskState};
 use crate::state::{ClusterState, InstanceRow};
 
-/// A task that its agent cannot start for now.
+/// A task that its agent cannot start for now, or of which it can tell nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// Which.
@@ -13,11 +13,13 @@ pub struct Held {
     pub agent: AgentId,
     /// Its machine.
     pub hostname: String,
+    /// Something of it may run there already.
+    pub may_run: bool,
     /// Why, for people.
     pub why: String,
 }
 
-/// Tasks that are not started because of what their agents say of themselves.
+/// Tasks that are not started, or not known to be, because of what their agents say of themselves.
 pub(super) fn held(state: &ClusterState, app: &AppId) -> Vec<Held> {
     let is_starting = |state| matches!(state, TaskState::Staging | TaskState::Starting);
     let of = |row: &InstanceRow| {
@@ -28,7 +30,8 @@ pub(super) fn held(state: &ClusterState, app: &AppId) -> Vec<Held> {
         let why =
             hindrances.tasks.clone().or_else(|| hindrances.containers.clone().filter(|_| is_container()))?;
         let hostname = agent.info.hostname.clone();
-        Some(Held { task: task.id.clone(), agent: task.agent.clone(), hostname, why })
+        let may_run = hindrances.may_run.contains(&task.id);
+        Some(Held { task: task.id.clone(), agent: task.agent.clone(), hostname, may_run, why })
     };
     state.instances_of(app).filter_map(of).take(PLACED_MAX).collect()
 }

@@ -456,6 +456,7 @@ fn an_agent_that_cannot_start_tasks_says_why_and_tasks_held_there_are_named() {
     let hindrances = |containers: bool, tasks: bool| Hindrances {
         containers: containers.then(|| "docker does not answer".to_owned()),
         tasks: tasks.then(|| "its disk is full".to_owned()),
+        ..Hindrances::default()
     };
     let free = ["a1", "a2", "a3"].map(AgentId::new).into_iter().find(|id| !on.contains(id)).unwrap();
     ground.record(vec![
@@ -477,6 +478,11 @@ fn an_agent_that_cannot_start_tasks_says_why_and_tasks_held_there_are_named() {
     let held: Vec<(&AgentId, &str)> =
         explanation.held.iter().map(|held| (&held.agent, held.why.as_str())).collect();
     assert_eq!(held, [(&on[0], "docker does not answer")]);
+    assert!(!explanation.held[0].may_run);
+    let hindered =
+        Hindrances { may_run: [explanation.held[0].task.clone()].into(), ..hindrances(true, false) };
+    ground.record(vec![Command::SetHindrances { agent: on[0].clone(), hindrances: hindered }]);
+    assert!(explain_in(&ground, &app).held[0].may_run, "its agent says so");
     let offers = crate::scheduler::make_offers(&ground.state, &Suspects::new());
     assert_eq!((offers.offers.len(), &offers.withheld[0].agent), (2, &free));
     // A plain process goes where only containers cannot be started.

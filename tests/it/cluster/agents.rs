@@ -150,6 +150,23 @@ impl SmallDisk {
     fn free(&self) -> u64 {
         rustix::fs::statvfs(self.0.path()).unwrap().f_bavail
     }
+
+    /// What a stranger has written there, for so much to be left.
+    fn filled_but_for(&self, bytes: u64) -> std::path::PathBuf {
+        let free = self.free() * rustix::fs::statvfs(self.0.path()).unwrap().f_frsize;
+        let path = self.0.path().join("stranger");
+        std::fs::write(&path, vec![0; usize::try_from(free - bytes).unwrap()]).unwrap();
+        path
+    }
+
+    /// What a stranger has written there until nothing more fits.
+    fn filled(&self) -> std::path::PathBuf {
+        use std::io::Write as _;
+        let path = self.0.path().join("stranger");
+        let mut file = std::fs::File::create(&path).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+        path
+    }
 }
 
 impl Drop for SmallDisk {
@@ -182,6 +199,73 @@ fn an_app_that_fills_its_agents_disk_can_be_deleted_and_leaves_room() {
     }
     put(&api, "/next", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
     cluster.running("/next", 1);
+}
+
+#[test]
+fn a_full_disk_is_an_alarm_before_anything_waits_and_is_over_once_there_is_more_than_a_little_room() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut cluster = Cluster::start(1, 0, "process");
+    std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    put(&api, "/a", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    let before = cluster.running("/a", 1);
+    let agents = || get(&api, "/v1/agents").map(|answer| answer.json()["agents"][0].clone());
+    let stranger = disk.filled();
+    for round in 0..2 {
+        if round > 0 {
+            cluster.agents[0].as_mut().unwrap().kill();
+            cluster.start_agent(0);
+        }
+        let agent = cluster.agents[0].as_ref().unwrap();
+        eventually("it says so", || agent.text().contains("the disk takes no records").then_some(()));
+        let metrics = || get(agents()?["http"].as_str()?, "/metrics").map(|answer| answer.body);
+        eventually("its metrics say so", || {
+            let metrics = metrics()?;
+            let withheld = metrics.contains("platformd_agent_withheld 0");
+            (withheld && metrics.contains("platformd_agent_disk_full 1")).then_some(())
+        });
+    }
+    assert_eq!(before[0]["id"], cluster.running("/a", 1)[0]["id"], "it adopts what runs");
+    // As much as a task that is given back leaves, and more.
+    let file = std::fs::OpenOptions::new().write(true).open(&stranger).unwrap();
+    file.set_len(file.metadata().unwrap().len() - (512 << 10)).unwrap();
+    drop(file);
+    put(&api, "/b", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    eventually("a little room is not enough", || {
+        let why = agents()?["hindrances"][0].as_str()?.to_owned();
+        why.contains("nothing is started before 1024 KiB fit").then_some(())
+    });
+    let agent = cluster.agents[0].as_ref().unwrap();
+    assert!(!agent.text().contains("takes records of tasks again"), "{}", agent.text());
+    std::fs::remove_file(stranger).unwrap();
+    eventually("it says that it is over", || {
+        agent.text().contains("the disk takes records of tasks again").then_some(())
+    });
+    assert_eq!(agent.text().matches("the disk takes no records").count(), 1);
+    assert!(cluster.running("/b", 1)[0]["id"].as_str().unwrap().ends_with("._app.1"), "at the first try");
+}
+
+#[test]
+fn a_task_that_runs_and_whose_record_has_no_room_is_not_said_to_wait_for_its_start() {
+    let Some(disk) = SmallDisk::new() else { return };
+    let mut cluster = Cluster::start(1, 0, "process");
+    std::os::unix::fs::symlink(disk.0.path(), cluster.data_dir("agent0")).unwrap();
+    cluster.add_agent();
+    let api = cluster.http[0].clone();
+    // Enough for a look, to accept the task and to start it, not to record that it runs.
+    let stranger = disk.filled_but_for(16 << 10);
+    put(&api, "/a", &json!({"cmd": "exec sleep 1000", "cpus": 0.1, "mem": 16})).unwrap();
+    let held = || get(&api, "/v2/apps/a/explain").map(|answer| answer.json()["held"][0].clone());
+    eventually("it may run", || (held()?["mayRun"] == true).then_some(()));
+    cluster.agents[0].as_mut().unwrap().kill();
+    cluster.start_agent(0);
+    let agent = cluster.agents[0].as_ref().unwrap();
+    eventually("it says so", || agent.text().contains("may run already, and is looked for").then_some(()));
+    eventually("it may run still", || (held()?["mayRun"] == true).then_some(()));
+    assert!(!agent.text().contains("cannot start task"), "{}", agent.text());
+    std::fs::remove_file(stranger).unwrap();
+    assert!(cluster.running("/a", 1)[0]["id"].as_str().unwrap().ends_with("._app.1"), "the same one");
 }
 
 fn find(dir: &std::path::Path, name: &str) -> Option<std::path::PathBuf> {

@@ -154,10 +154,24 @@ fn a_log_entry_that_moves_instances_still_reads() {
 
 #[test]
 fn a_log_entry_that_tells_of_hindrances_still_reads() {
-    let hindrances = Hindrances { tasks: Some("its disk is full".into()), containers: None };
+    let hindrances = Hindrances { tasks: Some("its disk is full".into()), ..Hindrances::default() };
     let commands = vec![Command::SetHindrances { agent: AgentId::new("agent-1"), hindrances }];
     let entry = LogEntry { at: Timestamp::from_millis(1_767_225_600_003), commands };
     let bytes = read_or_write("entry-hindrances.bin", &codec::encode(&entry));
+    let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
+    assert_eq!(read, entry);
+}
+
+#[test]
+fn a_log_entry_that_tells_of_tasks_that_may_run_still_reads() {
+    let hindrances = Hindrances {
+        tasks: Some("its disk is full".into()),
+        may_run: [TaskId::new("web.1"), TaskId::new("web.2")].into(),
+        ..Hindrances::default()
+    };
+    let commands = vec![Command::SetHindrances { agent: AgentId::new("agent-1"), hindrances }];
+    let entry = LogEntry { at: Timestamp::from_millis(1_767_225_600_004), commands };
+    let bytes = read_or_write("entry-may-run.bin", &codec::encode(&entry));
     let read: LogEntry = codec::decode("log entry", &bytes).unwrap();
     assert_eq!(read, entry);
 }

@@ -118,9 +118,9 @@ fn cannot_start_tasks_takes_none_until_it_says_so() {
     };
     let why = || Some("no room".to_owned());
     assert_eq!(say(Hindrances::default()), (0, true, true));
-    assert_eq!(say(Hindrances { containers: why(), tasks: None }), (1, true, false));
-    assert_eq!(say(Hindrances { containers: None, tasks: why() }), (1, false, true));
-    assert_eq!(say(Hindrances { containers: None, tasks: why() }), (0, false, true));
+    assert_eq!(say(Hindrances { containers: why(), ..Hindrances::default() }), (1, true, false));
+    assert_eq!(say(Hindrances { tasks: why(), ..Hindrances::default() }), (1, false, true));
+    assert_eq!(say(Hindrances { tasks: why(), ..Hindrances::default() }), (0, false, true));
     assert_eq!(say(Hindrances::default()), (1, true, true));
     let unknown = Command::SetHindrances { agent: AgentId::new("x"), hindrances: Hindrances::default() };
     assert_eq!(ground.record(vec![unknown]).refusal(), Some(&Refusal::UnknownAgent(AgentId::new("x"))));

@@ -42,7 +42,7 @@ fn command(state: &ClusterState, (kind, a, b, c): Dice) -> Option<Command> {
         }
         1 if c % 3 == 0 => {
             let tasks = (b % 2 == 0).then(|| "test".to_owned());
-            Command::SetHindrances { agent, hindrances: Hindrances { tasks, containers: None } }
+            Command::SetHindrances { agent, hindrances: Hindrances { tasks, ..Hindrances::default() } }
         }
         1 => Command::SetHeldPorts { agent, ports: PortRanges::of([31_000 + u16::from(b % 10)]) },
         2 => {
