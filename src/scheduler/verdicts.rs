@@ -194,7 +194,7 @@ pub fn explain(
     let notes = [
         note,
         deferred(state, app),
-        useless::told_of_unhealthy(&unhealthy),
+        useless::told_of_unhealthy(state, &unhealthy),
         useless::told_of_absent(state, &live),
     ];
     let notes: Vec<String> = notes.into_iter().flatten().collect();

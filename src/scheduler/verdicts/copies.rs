@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Change, Lack, TakenPort, Verdicts};
-use crate::domain::{AgentId, AppVersion, Goal, Millionths, TaskState};
+use crate::domain::{AgentId, AppVersion, Goal, Millionths, Resources, TaskState};
 use crate::state::{ClusterState, InstanceRow, TaskRow};
 
 /// Machines that the note names.
@@ -37,6 +37,7 @@ pub struct Copies {
 
 /// Copies within reach that are wanted, before one content.
 pub(super) struct Keepers<'a> {
+    state: &'a ClusterState,
     content: &'a AppVersion,
     running: Vec<&'a InstanceRow>,
     older: Vec<&'a TaskRow>,
@@ -89,7 +90,7 @@ impl<'a> Keepers<'a> {
         let floor = usize::try_from(floor).unwrap_or(usize::MAX);
         let older = running.iter().filter(|row| is_older(row, content));
         let older = older.filter_map(|row| row.task.as_ref()).collect();
-        (serving > 0 && serving <= floor).then_some(Self { content, running, older, serving, floor })
+        (serving > 0 && serving <= floor).then_some(Self { state, content, running, older, serving, floor })
     }
 
     /// The change that lets older copies stop, where that makes room.
@@ -105,7 +106,9 @@ impl<'a> Keepers<'a> {
         let (mut vain, mut agents) = (0, 0);
         for verdict in verdicts.iter() {
             let Some(tasks) = by_agent.get(&verdict.agent.id) else { continue };
-            let most = most_in_vain(verdict.lacks, tasks);
+            let agent = self.state.agents.get(&verdict.agent.id);
+            let beyond = agent.map(|agent| agent.used.minus(&agent.info.totals)).unwrap_or_default();
+            let most = most_in_vain(verdict.lacks, tasks, &beyond);
             vain += most;
             agents += usize::from(most < tasks.len());
         }
@@ -176,12 +179,14 @@ fn serve(count: usize) -> &'static str {
 }
 
 /// How many of an agent's tasks may end, the least helpful first, and it still does not suit: all of
-/// them where it would not without any. What is kept for roles is not thought of.
-fn most_in_vain(lacks: &[Lack], tasks: &[&TaskRow]) -> usize {
+/// them where it would not without any. `beyond` is what tasks hold beyond its totals, on an agent that
+/// came back smaller. What is kept for roles is not thought of.
+fn most_in_vain(lacks: &[Lack], tasks: &[&TaskRow], beyond: &Resources) -> usize {
     let in_vain = |lack: &Lack| match lack {
         Lack::Amount(amount, needed, spare) => {
             let held = tasks.iter().map(|task| amount.of(&task.resources).thousandths());
-            fewer_than(needed.thousandths().saturating_sub(spare.thousandths()), held)
+            let short = needed.minus(*spare).plus(amount.of(beyond));
+            fewer_than(short.thousandths(), held)
         }
         Lack::Ports { needed, spare, taken } => {
             let held = tasks.iter().map(|task| u64::from(task.resources.ports.count()));

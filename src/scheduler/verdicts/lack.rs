@@ -242,6 +242,8 @@ impl Lack {
                 };
                 share.unwrap_or(0)
             }
+            // A port that the agent does not have never comes, one that somebody has may.
+            Self::Ports { taken, .. } if taken.iter().any(|it| it.by == PortHolder::NotOffered) => 1_001,
             _ => 1_000,
         }
     }

@@ -21,13 +21,15 @@ fn runs(row: &InstanceRow) -> bool {
 }
 
 /// For people: that copies run without passing their checks, and what these said; nothing where all serve.
-pub(super) fn told_of_unhealthy(unhealthy: &[&InstanceRow]) -> Option<String> {
+pub(super) fn told_of_unhealthy(state: &ClusterState, unhealthy: &[&InstanceRow]) -> Option<String> {
     let count = unhealthy.len();
     let (copies, do_not) = match count {
         0 => return None,
         1 => ("copy runs", "does not"),
         _ => ("copies run", "do not"),
     };
+    let contents = || unhealthy.iter().filter_map(|row| state.content_of(row));
+    let checks = || contents().flat_map(|content| &content.spec.health_checks);
     let tasks = unhealthy.iter().filter_map(|row| row.task.as_ref());
     let results = tasks.flat_map(|task| task.status.health.iter().map(move |result| (task, result)));
     let failures = results.filter_map(|(task, result)| {
@@ -38,11 +40,18 @@ pub(super) fn told_of_unhealthy(unhealthy: &[&InstanceRow]) -> Option<String> {
         Some((at, check, task, cause)) => {
             format!("check {check} of {} said at {at}: {cause}", task.id)
         }
-        None => "no check has said yes or no yet".to_owned(),
+        None => {
+            let grace = checks().map(|check| check.grace_period).max().unwrap_or_default().as_secs();
+            format!("not one has passed yet, and failures count after gracePeriodSeconds only, {grace} here")
+        }
+    };
+    let anew = match checks().any(|check| check.max_consecutive_failures > 0) {
+        true => "; a copy whose checks fail too often is stopped and started anew",
+        false => "",
     };
     Some(format!(
         "{count} {copies} and {do_not} serve, because not all health checks pass: {said}. What waits for them to \
-         serve goes on waiting; a copy whose checks fail too often is stopped and started anew."
+         serve goes on waiting{anew}."
     ))
 }
 
@@ -100,7 +109,10 @@ mod tests {
         assert_eq!((told.copies.running, told.copies.unhealthy), (2, 1));
         let note = told.note.unwrap();
         assert!(note.starts_with("1 copy runs and does not serve, because not all"), "{note}");
-        assert!(note.contains("no check has said yes or no yet"), "{note}");
+        assert!(
+            note.contains("not one has passed yet, and failures count after gracePeriodSeconds only"),
+            "{note}"
+        );
         ground.fail_check(&sick, "connection refused");
         let note = explained(&ground, &app).note.unwrap();
         assert!(note.contains(": connection refused. "), "{note}");

@@ -240,6 +240,31 @@ fn no_more_older_copies_stop_than_have_to_whichever_come_first() {
 }
 
 #[test]
+fn what_older_copies_hold_beyond_their_agent_has_to_go_first() {
+    for (instances, cpus, left, low) in [(3, 0.5, 1.0, Some(0.33)), (2, 0.5, 0.2, None)] {
+        let mut ground = Playground::default();
+        ground.record(vec![an_agent("a1").cpus(4.0).register()]);
+        let app = an_app("/web").instances(instances).cpus(cpus).mem(1.0);
+        ground.deploy(&app);
+        ground.settle();
+        ground.record(vec![an_agent("a1").cpus(left).run(2).register()]);
+        let app = app.cmd("another");
+        ground.deploy(&app);
+        ground.settle();
+        let told = sentences(&explain_in(&ground, &app));
+        let advised = told.iter().find(|told| told.contains("minimumHealthCapacity"));
+        let Some(low) = low else {
+            assert_eq!(advised, None, "all gone, it would not fit");
+            continue;
+        };
+        assert!(advised.is_some_and(|told| told.contains(&format!("from 1 to {low}, so"))), "{told:?}");
+        force(&mut ground, &app.clone().upgrade(low, 1.0));
+        let copies = explain_in(&ground, &app).copies;
+        assert!(copies.running > copies.older, "{copies:?}");
+    }
+}
+
+#[test]
 fn a_port_that_an_older_copy_has_is_one_that_it_may_give() {
     let (mut ground, app) =
         stuck(&an_app("/web").exact_ports(&[31_000]).constraint("hostname", "LIKE", Some("a1.*")));
