@@ -22,7 +22,7 @@ fn news_of(
 ) -> Option<Command> {
     let task = row.task.as_ref().filter(|task| task.is_live() && task.unreachable_since.is_none())?;
     let is_to_stop = row.goal == Goal::Decommissioned || task.stop.is_some();
-    let checks = state.content_of(row).map_or(0, |content| content.spec.health_checks.len());
+    let checks = state.checks_of(row);
     // Its first results are yet to come.
     let is_unchecked = task.is_healthy() != Some(false) && task.status.health.len() < checks;
     let next = match task.status.state {

@@ -61,7 +61,7 @@ pub(super) fn may_go_on(row: &InstanceRow) -> bool {
 
 /// How many health checks its content has.
 pub(super) fn checks_of(state: &ClusterState, row: &InstanceRow) -> usize {
-    state.content_of(row).map_or(0, |content| content.spec.health_checks.len())
+    state.checks_of(row)
 }
 
 /// Whether it runs, can be reached and passes the checks of its own content.

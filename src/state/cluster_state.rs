@@ -112,6 +112,11 @@ impl ClusterState {
         self.versions.get(&(instance.app.clone(), instance.version)).map(|version| &**version)
     }
 
+    /// How many health checks the content of an instance has.
+    pub fn checks_of(&self, instance: &InstanceRow) -> usize {
+        self.content_of(instance).map_or(0, |content| content.spec.health_checks.len())
+    }
+
     /// Every instance of an app, hidden ones included, in id order.
     pub fn instances_of<'a>(&'a self, app: &'a AppId) -> impl Iterator<Item = &'a InstanceRow> {
         // They lie side by side, in the order of their ids.

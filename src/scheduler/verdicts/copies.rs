@@ -81,10 +81,7 @@ impl<'a> Keepers<'a> {
     ) -> Option<Self> {
         let wanted = live.iter().copied().filter(|row| is_within_reach(row) && row.goal == Goal::Running);
         let running: Vec<&InstanceRow> = wanted.collect();
-        let serves = |row: &&&InstanceRow| {
-            let checks = state.content_of(row).map_or(0, |content| content.spec.health_checks.len());
-            row.is_serving(checks)
-        };
+        let serves = |row: &&&InstanceRow| row.is_serving(state.checks_of(row));
         let serving = running.iter().filter(serves).count();
         let floor = content.spec.upgrade.minimum_health_capacity.of_ceil(content.spec.instances);
         let floor = usize::try_from(floor).unwrap_or(usize::MAX);

@@ -8,10 +8,7 @@ use crate::state::{ClusterState, InstanceRow, TaskRow};
 
 /// Copies that run and are wanted, of which not all checks pass.
 pub(super) fn unhealthy<'a>(state: &ClusterState, live: &[&'a InstanceRow]) -> Vec<&'a InstanceRow> {
-    let is_unhealthy = |row: &&&InstanceRow| {
-        let checks = state.content_of(row).map_or(0, |content| content.spec.health_checks.len());
-        runs(row) && !row.is_serving(checks)
-    };
+    let is_unhealthy = |row: &&&InstanceRow| runs(row) && !row.is_serving(state.checks_of(row));
     live.iter().filter(is_unhealthy).copied().collect()
 }
 
